@@ -1,0 +1,87 @@
+"""`smm-admin status`: what every service is, as last stored; exit code 0 only when the stack is healthy."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import typer
+
+from app import catalog, clock
+from app.cli.output import JsonOption, print_json, print_table
+from app.config import settings
+from app.errors import Transient
+from app.health import specs, status
+from app.health.document import ENTRY_KEYS
+from app.infra import dbwait
+from app.infra.db import read_only
+from app.infra.words import ago, duration
+
+ANSWER_SECONDS = 3.0
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command to smm-admin."""
+    cli.command("status")(show)
+
+
+def show(as_json: bool = JsonOption) -> None:
+    """Every service as last stored; the watchdog's view while Postgres is away. Exit code 1 unless healthy."""
+    catalog.use_check(specs.catalog_problems)
+    document = _document()
+    if as_json:
+        print_json(document)
+    else:
+        _print(document, clock.now())
+    if document["status"] != "healthy":
+        raise typer.Exit(1)
+
+
+def _document() -> dict[str, Any]:
+    dbwait.bound_waits(ANSWER_SECONDS)
+    try:
+        with read_only() as session:
+            return status.document(session, clock.now())
+    except Transient:
+        return status.fallback(settings(), clock.now())
+    finally:
+        dbwait.unbound_waits()
+
+
+def _print(document: dict[str, Any], now: datetime) -> None:
+    typer.echo(f"{document['status']}, as of {document['timestamp']}\n")
+    rows = [
+        (
+            name,
+            entry["status"] + (" (flapping)" if entry["flapping"] else ""),
+            ago(_moment(entry["since"]), now),
+            ago(_moment(entry["last_checked"]), now),
+            duration(None if entry["latency_ms"] is None else entry["latency_ms"] / 1000),
+            _what(entry),
+        )
+        for name, entry in document["services"].items()
+    ]
+    print_table(
+        ("service", "status", "since", "checked", "latency", "what"), rows, empty="no services in the catalogue"
+    )
+    for alert in document.get("alerts", ()):
+        typer.echo(f"\n{alert['severity']}: {alert['service']} is {alert['issue']}\n  {alert['recommendation']}")
+    for notice in document["notices"]:
+        typer.echo(f"\nnote: {notice}")
+
+
+def _what(entry: dict[str, Any]) -> str:
+    """What is wrong; else what is near it; else what was read."""
+    said = [entry["issue"], *entry["warnings"]]
+    if entry["maintenance"]:
+        said.insert(0, f"in maintenance: {entry['maintenance']}")
+    told = [text for text in said if text]
+    if told:
+        return "; ".join(told)
+    readings = {name: value for name, value in entry.items() if name not in ENTRY_KEYS}
+    plain = [f"{name} {value}" for name, value in readings.items() if isinstance(value, int | float | str)]
+    return ", ".join(plain[:3])
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

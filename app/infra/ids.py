@@ -1,0 +1,30 @@
+"""UUIDv7 (RFC 9562): ids that sort by the moment they were made, so that tables can be partitioned by them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from app import clock
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def uuid7(at: datetime | None = None) -> uuid.UUID:
+    """A new id whose first 48 bits are `at` (default: now) in milliseconds since 1970."""
+    millis = (at or clock.now()) - _EPOCH
+    value = (millis // timedelta(milliseconds=1)) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0b11 << 62) | 0b10 << 62
+    return uuid.UUID(int=value)
+
+
+def floor(at: datetime) -> uuid.UUID:
+    """The smallest id of `at`'s millisecond: the bound of a time range over ids."""
+    return uuid.UUID(int=((at - _EPOCH) // timedelta(milliseconds=1)) << 80)
+
+
+def time_of(identifier: uuid.UUID) -> datetime:
+    """The moment an id was made, to the millisecond."""
+    return _EPOCH + timedelta(milliseconds=identifier.int >> 80)

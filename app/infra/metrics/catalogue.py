@@ -1,0 +1,62 @@
+"""The metrics that processes count. What is read at scrape time (depths, states, ages) is its domain's collector's."""
+
+from __future__ import annotations
+
+from app.infra.metrics.instruments import Counter, Histogram, Instrument
+
+_WORK = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_WAIT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+_ANSWER = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+TASK_SECONDS = Histogram(
+    "smm_task_duration_seconds",
+    "Run time of one task in a worker, jobs and ticks alike, by how it ended.",
+    ("task", "outcome"),
+    buckets=_WORK,
+)
+JOB_ATTEMPTS = Counter("smm_job_attempts_total", "Attempts of jobs that ended, by how.", ("task", "outcome"))
+JOB_START_DELAY = Histogram(
+    "smm_job_start_delay_seconds",
+    "Time from the moment a job was due to the start of its attempt, by queue.",
+    ("queue",),
+    buckets=_WAIT,
+)
+TICKS = Counter("smm_tick_runs_total", "Runs of the tasks that beat sends, by how they ended.", ("task", "outcome"))
+DOORBELLS = Counter(
+    "smm_doorbells_total",
+    "Messages that tell a worker of a job: rung, rung_again (nobody claimed it), failed (left to the relay).",
+    ("queue", "outcome"),
+)
+TAKEN_BACK = Counter("smm_jobs_taken_back_total", "Running jobs whose worker let the lease run out.", ("queue",))
+EXPIRED = Counter("smm_jobs_expired_total", "Jobs dropped because they were still waiting at expires_at.", ("queue",))
+
+PROBES = Counter("smm_probe_results_total", "Probes of services that ended, by kind and result.", ("kind", "outcome"))
+PROBE_SECONDS = Histogram(
+    "smm_probe_duration_seconds", "Run time of one probe of a service, by kind.", ("kind",), buckets=_ANSWER
+)
+
+HTTP_REQUESTS = Counter(
+    "smm_http_requests_total", "Requests to our API and console that were answered.", ("method", "route", "status")
+)
+HTTP_SECONDS = Histogram(
+    "smm_http_request_duration_seconds",
+    "Time from a request to the end of its answer.",
+    ("method", "route"),
+    buckets=_ANSWER,
+)
+SCRAPES = Counter("smm_scrapes_total", "Times that /metrics was read.")
+
+INSTRUMENTS: tuple[Instrument, ...] = (
+    TASK_SECONDS,
+    JOB_ATTEMPTS,
+    JOB_START_DELAY,
+    TICKS,
+    DOORBELLS,
+    TAKEN_BACK,
+    EXPIRED,
+    PROBES,
+    PROBE_SECONDS,
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+    SCRAPES,
+)

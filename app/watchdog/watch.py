@@ -1,0 +1,181 @@
+"""The watch itself: probe what is due, decide in memory, write it down, hand it on. Every wait here is short."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from app import catalog, clock
+from app.errors import SmmError
+from app.health import statefile
+from app.health.checking import target_of
+from app.health.core import Decision, Flip, ServiceState, State, decide, without_future
+from app.health.prober import Prober, Verdict
+from app.health.probing import CannotTell
+from app.health.results import ProbeResult
+from app.health.specs import Spec, resolve_all
+from app.infra.heartbeat import Heartbeat
+from app.infra.logging import get_logger
+from app.watchdog.spool import Spool
+
+CONFIRM_TIMEOUT_SECONDS = 2.0
+CANNOT_TELL_AGAIN_SECONDS = 2.0
+WRITE_EVERY_SECONDS = 5.0
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """One service: how it stands, and the monotonic moment of its next probe."""
+
+    spec: Spec
+    state: ServiceState = field(default_factory=ServiceState)
+    last: ProbeResult | None = None
+    next_at: float = 0.0
+
+
+class Watchdog:
+    """Watches the catalogue's services whose `watched_by` is the watchdog. `wake` is called when results wait."""
+
+    def __init__(self, run_dir: Path, spool: Spool, wake: Callable[[], None]) -> None:
+        self._path = statefile.path_in(run_dir)
+        self._spool = spool
+        self._wake = wake
+        self._prober = Prober(16)
+        self._heartbeat = Heartbeat("watchdog")
+        self._known = self._remembered()
+        self._watches: dict[str, _Watch] = {}
+        self._catalog_told: str | None = None
+        self._disk_told = False
+        self._written = 0.0
+        self._since = clock.now()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Watch until `stop` is called; then write the state once more."""
+        self._follow_catalog()
+        log.info("watching", services=sorted(self._watches))
+        while not self._stopping:
+            self.step(1.0)
+        self._write()
+
+    def stop(self) -> None:
+        """End `run` at once; a signal handler may call it."""
+        self._stopping = True
+        self._prober.interrupt()
+
+    def step(self, wait_seconds: float) -> None:
+        """One turn: start what is due, take what has ended within the wait."""
+        self._follow_catalog()
+        now = clock.monotonic()
+        for watch in self._watches.values():
+            if watch.next_at <= now:
+                watch.next_at = now + self._start(watch)
+        finished = self._prober.collect(wait_seconds)
+        for spec, verdict in finished:
+            self._take(spec.name, verdict)
+        if finished or clock.monotonic() - self._written >= WRITE_EVERY_SECONDS:
+            self._write()
+        self._heartbeat.touch()
+
+    def _start(self, watch: _Watch) -> float:
+        """Start a probe; seconds to the next one should this one tell nothing."""
+        unconfirmed = watch.state.failures > 0
+        timeout = watch.spec.timeout_seconds
+        target = target_of(
+            watch.spec,
+            timeout_seconds=min(timeout, CONFIRM_TIMEOUT_SECONDS) if unconfirmed else timeout,
+            watched_since=self._since,
+        )
+        self._prober.start(watch.spec, target)
+        return watch.spec.interval_seconds
+
+    def _take(self, name: str, verdict: Verdict) -> None:
+        watch = self._watches.get(name)
+        if watch is None:
+            return
+        if isinstance(verdict, CannotTell):
+            watch.next_at = clock.monotonic() + CANNOT_TELL_AGAIN_SECONDS
+            return
+        now = clock.now()
+        decision = decide(without_future(watch.state, now), verdict, watch.spec.policy, now)
+        if decision.ignored or decision.next_check_at is None:
+            return
+        watch.state, watch.last = decision.state, verdict
+        watch.next_at = clock.monotonic() + (decision.next_check_at - now).total_seconds()
+        if decision.flip is not None:
+            _tell(name, decision.flip, verdict)
+        self._spool.append(name, verdict, eventful=_is_eventful(decision, watch.spec))
+        self._wake()
+
+    def _follow_catalog(self) -> None:
+        try:
+            specs = resolve_all(catalog.current())
+        except SmmError as error:
+            if self._catalog_told != str(error):
+                self._catalog_told = str(error)
+                log.error("there is no usable catalogue", error=str(error))
+            return
+        self._catalog_told = None
+        ours = {name: spec for name, spec in specs.items() if spec.watched_by == "watchdog"}
+        for name in set(self._watches) - set(ours):
+            del self._watches[name]
+        for name, spec in ours.items():
+            if name not in self._watches:
+                self._watches[name] = self._begin(spec)
+            else:
+                self._watches[name].spec = spec
+
+    def _begin(self, spec: Spec) -> _Watch:
+        known = self._known.pop(spec.name, None)
+        return _Watch(spec) if known is None else _Watch(spec, known.state, known.last)
+
+    def _remembered(self) -> dict[str, statefile.Watched]:
+        found = statefile.read(self._path)
+        return dict(found.services) if found is not None else {}
+
+    def _write(self) -> None:
+        self._written = clock.monotonic()
+        now = clock.now()
+        services = {name: _watched(watch, now) for name, watch in sorted(self._watches.items())}
+        content = statefile.StateFile(os.getpid(), platform.node(), now, services, len(self._spool))
+        try:
+            statefile.write(self._path, content)
+            self._disk_told = False
+        except OSError as error:
+            if not self._disk_told:
+                self._disk_told = True
+                log.error("the state file cannot be written; watching goes on", error=error.strerror)
+
+
+def _tell(name: str, flip: Flip, result: ProbeResult) -> None:
+    fallen = {"error": result.error.text} if result.error else {}
+    say = log.warning if flip.after is State.DOWN else log.info
+    say("service changed", service=name, before=flip.before, after=flip.after, **fallen)
+
+
+def _watched(watch: _Watch, now: datetime) -> statefile.Watched:
+    service = watch.spec.service
+    return statefile.Watched(
+        kind=service.kind,
+        essential=service.essential,
+        severity=service.severity,
+        depends_on=service.depends_on,
+        interval_seconds=watch.spec.interval_seconds,
+        state=watch.state,
+        maintenance=catalog.in_maintenance(service, now),
+        last=watch.last,
+    )
+
+
+def _is_eventful(decision: Decision, spec: Spec) -> bool:
+    """Does this result carry the state machine on, rather than repeat what it already stands on?"""
+    state, policy = decision.state, spec.policy
+    in_a_row = state.failures or state.successes
+    enough = policy.failures_to_down if state.failures else policy.successes_to_up
+    return decision.flip is not None or bool(decision.announce) or in_a_row <= enough

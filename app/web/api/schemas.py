@@ -1,0 +1,55 @@
+"""Bodies as the OpenAPI document shows them. Endpoints read raw JSON, so that a stranger's body is never parsed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.jobs.intake import JobRequest
+
+_REF = "#/components/schemas/{model}"
+
+
+def body(component: str) -> dict[str, Any]:
+    """An operation's `requestBody` that points at one of `components`."""
+    schema = {"$ref": f"#/components/schemas/{component}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def components() -> dict[str, Any]:
+    """The schemas FastAPI cannot see for itself: bodies, and the problem document of every error."""
+    job = JobRequest.model_json_schema(ref_template=_REF)
+    definitions: dict[str, Any] = job.pop("$defs", {})
+    batch = {
+        "title": "JobBatch",
+        "type": "object",
+        "required": ["jobs"],
+        "additionalProperties": False,
+        "properties": {"jobs": {"type": "array", "items": {"$ref": "#/components/schemas/JobRequest"}}},
+    }
+    return {**definitions, "JobRequest": job, "JobBatch": batch, "Problem": _PROBLEM}
+
+
+_PROBLEM: dict[str, Any] = {
+    "title": "Problem",
+    "description": "RFC 9457; `application/problem+json`",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string", "description": "finds the request in the log"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {
+                    "field": {"type": "string", "description": "path in dots"},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+    },
+}

@@ -1,0 +1,112 @@
+"""What endpoints depend on: who is calling, and what they sent."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.config import settings
+from app.errors import Invalid, Problem
+from app.infra import adminkey
+from app.infra.text import storable
+from app.web.errors import Unauthenticated, validation_problems
+
+_bearer = HTTPBearer(auto_error=False, description="the key of home/admin.key")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="the same key, for clients without Bearer")
+
+LONGEST_NUMBER = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking; its name is kept with what it submits."""
+
+    name: str
+
+
+async def authenticate(request: Request, _b: object = Depends(_bearer), _k: object = Depends(_header)) -> Caller:
+    """The one place where a request becomes a caller. Raises Unauthenticated.
+
+    Reads the headers itself: the two schemes above are declared for the OpenAPI document.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()
+    if not given:
+        raise Unauthenticated("give an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+    if not secrets.compare_digest(given.encode(), adminkey.load_or_create(settings()).encode()):
+        raise Unauthenticated("this API key is not known here")
+    return Caller("admin")
+
+
+CurrentCaller = Annotated[Caller, Depends(authenticate)]
+
+
+async def sent_bytes(request: Request, _caller: CurrentCaller) -> bytes:
+    """The body as it came. Asks who is calling first: a stranger's body is not even parsed."""
+    return await request.body()
+
+
+def sent_json(raw: Annotated[bytes, Depends(sent_bytes)]) -> Any:
+    """The request's JSON, whatever its Content-Type says. Raises Invalid."""
+    return parse_json(raw)
+
+
+SentJson = Annotated[Any, Depends(sent_json)]
+
+
+class _Why(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field(default="", max_length=500)
+
+
+def pause_reason(raw: Annotated[bytes, Depends(sent_bytes)]) -> str:
+    """`{"reason": "..."}`, or no body at all. Raises Invalid."""
+    if not raw.strip():
+        return ""
+    try:
+        return storable(_Why.model_validate(parse_json(raw)).reason)
+    except ValidationError as error:
+        raise Invalid(validation_problems(error.errors(include_input=False)), subject="body") from None
+
+
+PauseReason = Annotated[str, Depends(pause_reason)]
+
+
+def parse_json(raw: bytes) -> Any:
+    """Strict JSON: no NaN, no numbers beyond a double. Raises Invalid with the place, never the text."""
+    if not raw.strip():
+        raise Invalid([Problem("body", "is empty: a JSON object is expected")], subject="body")
+    try:
+        return json.loads(raw, parse_constant=_no_constant, parse_float=_finite, parse_int=_short)
+    except json.JSONDecodeError as error:
+        message = f"is no JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        raise Invalid([Problem("body", message)], subject="body") from None
+    except UnicodeDecodeError:
+        raise Invalid([Problem("body", "is no UTF-8 text")], subject="body") from None
+    except RecursionError:
+        raise Invalid([Problem("body", "is nested too deeply")], subject="body") from None
+    except ValueError as error:
+        raise Invalid([Problem("body", str(error))], subject="body") from None
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"holds {name}, which JSON has not")
+
+
+def _short(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"holds a number of more than {LONGEST_NUMBER} digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("holds a number beyond the range of a double")
+    return number

@@ -1,0 +1,98 @@
+"""The web application put together: API, health, metrics, console. Starts without touching Postgres or Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from app import __version__
+from app.config import settings
+from app.health import metrics as health_metrics
+from app.infra import adminkey, db, metrics
+from app.jobs import metrics as engine_metrics
+from app.web import errors
+from app.web.api import engine, health, jobs, schemas, timeline
+from app.web.console import pages
+from app.web.deps import authenticate
+from app.web.metrics_middleware import MetricsMiddleware
+from app.web.middleware import BodyLimit, RequestContext
+from app.web.overview import Overviews
+from tasks.celery import compose
+
+DESCRIPTION = """Health, jobs and the engine of the stack. Everything under `/api/` asks for a key:
+`Authorization: Bearer KEY` or `X-API-Key: KEY`. Errors are `application/problem+json` (RFC 9457)."""
+
+
+def create_app() -> FastAPI:
+    """The application. Raises Misconfigured when the environment is wrong or the admin key cannot be kept."""
+    config = settings()
+    compose()
+    adminkey.load_or_create(config)
+    metrics.register_collector(engine_metrics.ledger, source="postgres")
+    metrics.register_collector(engine_metrics.wire, source="redis")
+    metrics.register_collector(health_metrics.services, source="postgres")
+    metrics.register_collector(health_metrics.catalogue, source="process")
+    app = FastAPI(
+        title="smm-admin",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    app.state.overviews = Overviews(config)
+    api = APIRouter(prefix="/api/v1", dependencies=[Depends(authenticate)], responses=_PROBLEMS)
+    for router in (jobs.router, engine.router, timeline.router, health.api):
+        api.include_router(router)
+    app.include_router(api)
+    app.include_router(health.router)
+    app.include_router(pages.router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    errors.install(app)
+    app.add_middleware(BodyLimit, max_bytes=config.body_max_bytes)
+    app.add_middleware(RequestContext)
+    app.add_middleware(MetricsMiddleware)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    metrics.start_flusher()
+    warming = asyncio.create_task(app.state.overviews.current())
+    try:
+        yield
+    finally:
+        warming.cancel()
+        metrics.stop_flusher()
+        app.state.overviews.close()
+        db.dispose()
+
+
+_PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "No key, or an unknown one", "content": _PROBLEM_CONTENT},
+    422: {"description": "Input not valid; `errors` names each field", "content": _PROBLEM_CONTENT},
+    503: {"description": "A dependency is in trouble; `Retry-After` says when to repeat", "content": _PROBLEM_CONTENT},
+}
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document plus the bodies that it cannot see, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        known = document.setdefault("components", {}).setdefault("schemas", {})
+        for path in document["paths"].values():
+            for operation in path.values():
+                if "422" in operation["responses"]:
+                    operation["responses"]["422"] = _PROBLEMS[422]
+        for unused in ("HTTPValidationError", "ValidationError"):
+            known.pop(unused, None)
+        known.update(schemas.components())
+        app.openapi_schema = document
+    return app.openapi_schema

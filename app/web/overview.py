@@ -1,0 +1,112 @@
+"""What the health pages show, read without hanging: of Postgres, or of the watchdog's file while that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.config import Settings
+from app.health import incidents, status
+from app.infra import db
+from app.infra.plain import plain
+from app.jobs import queues
+from app.web.guarded import Guarded
+
+CONNECT_SECONDS = 2
+STATEMENT_SECONDS = 2.0
+LEDGER_SECONDS = 1.5
+LEDGER_STATEMENT_MS = 1000
+REDIS_SECONDS = 1.2
+OPEN_INCIDENTS = 50
+RECENT_INCIDENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The status document and what the console shows around it.
+
+    `is_stored` is false while Postgres is away, `queues` None while its ledger does not answer in time.
+    """
+
+    document: dict[str, Any]
+    open_incidents: tuple[dict[str, Any], ...] = ()
+    recent_incidents: tuple[dict[str, Any], ...] = ()
+    queues: dict[str, Any] | None = None
+    is_stored: bool = False
+
+
+class Overviews:
+    """Where health pages get their facts. Keeps two connections of its own, with short time-outs."""
+
+    def __init__(self, config: Settings) -> None:
+        self._config = config.model_copy(
+            update={
+                "db_connect_timeout_seconds": CONNECT_SECONDS,
+                "db_statement_timeout_seconds": STATEMENT_SECONDS,
+                "db_lock_timeout_seconds": 1.0,
+            }
+        )
+        self._engine: Engine | None = None
+        self._making = threading.Lock()
+        self._stored = Guarded("postgres", self._read)
+        # Apart from the status: a ledger of millions, or one that is locked, takes nothing but its own section away.
+        self._ledger = Guarded("ledger", self._read_ledger, patience_seconds=LEDGER_SECONDS)
+        self._messages = Guarded("redis", queues.read_messages, patience_seconds=REDIS_SECONDS)
+
+    async def current(self) -> Overview:
+        """The stored overview, at most a second old; the watchdog's while Postgres does not answer within 2.5 s."""
+        stored, held, messages = await asyncio.gather(
+            self._stored.current(), self._ledger.current(), self._messages.current()
+        )
+        if stored is None:
+            return Overview(plain(status.fallback(self._config, clock.now())))
+        known = messages or queues.Messages(problem="Redis does not answer")
+        return replace(stored, queues=None if held is None else plain(queues.document(held, known)))
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def _read(self) -> Overview:
+        with self._session() as session:
+            recent = incidents.list_incidents(session, open=False, limit=RECENT_INCIDENTS)
+            return Overview(
+                document=plain(status.document(session, clock.now())),
+                open_incidents=tuple(
+                    item.as_dict() for item in incidents.list_incidents(session, open=True, limit=OPEN_INCIDENTS)
+                ),
+                recent_incidents=tuple(item.as_dict() for item in recent),
+                is_stored=True,
+            )
+
+    def _read_ledger(self) -> queues.Ledger:
+        with self._session() as session:
+            session.execute(text(f"SET LOCAL statement_timeout = {LEDGER_STATEMENT_MS}"))
+            return queues.ledger(session)
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        with self._making:
+            if self._engine is None:
+                self._engine = db.make_engine(self._config, pool_size=2, application_name="smm-admin status")
+        with db.transient_errors(), Session(self._engine) as session:
+            yield session
+
+
+def overviews(request: Request) -> Overviews:
+    """The application's own."""
+    found: Overviews = request.app.state.overviews
+    return found
+
+
+HealthSource = Annotated[Overviews, Depends(overviews)]

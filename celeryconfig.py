@@ -1,0 +1,150 @@
+"""The timetable of the whole system: five short tables, then Celery's settings with the reason of each.
+
+From any row it is four hops to the decision: here → tasks/<domain>.py → app/<domain>/service.py → app/<domain>/core.py.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from kombu.entity import Exchange, Queue
+
+from app.infra.queue import PRIORITY_STEPS
+from app.infra.redis import PREFIX
+from app.jobs.schedule import Dated, Every
+
+# Queues by duty, each with workers of its own (Procfile), so that nothing long
+# delays a tick and no flood delays a page.
+QUEUES = {
+    "tick": "beat's look-for-work tasks: milliseconds each",
+    "critical": "what a human or a repair waits for",
+    "high": "work with a deadline",
+    "intake": "jobs asked for over the broker by other services",
+    "default": "probes",
+    "bulk": "ingestion, upkeep, reports: whatever may wait",
+}
+
+# Module glob → queue; the first match counts, and every task must have one.
+ROUTES = {
+    "tasks.jobs.relay": "tick",
+    "tasks.jobs.submit_due": "tick",
+    "tasks.health.claim_due": "tick",
+    "tasks.jobs.deliver_callback": "high",
+    "tasks.jobs.*": "bulk",
+    "tasks.intake.*": "intake",
+    "tasks.health.on_signal": "critical",
+    "tasks.health.*": "default",
+    "tasks.maintenance.*": "bulk",
+    "*": "default",
+}
+
+# Every: beat publishes a tick; one that waited too long is dropped (beat_schedule). Dated: a row with a due time that
+# the tick `timetable` turns into a job; late rather than skipped, and safe with two beats.
+BEAT: dict[str, Every | Dated] = {
+    "job-relay": Every(1, "tasks.jobs.relay"),
+    "timetable": Every(5, "tasks.jobs.submit_due"),
+    "health-checks": Every(5, "tasks.health.claim_due"),
+    "health-deep-cycle": Dated("tasks.health.deep_cycle", seconds=900),
+    "partitions": Dated("tasks.maintenance.partitions", seconds=21600),
+    "retention": Dated("tasks.maintenance.retention", at="03:10", timezone="UTC"),
+    "broker-janitor": Dated("tasks.maintenance.broker_janitor", seconds=3600),
+}
+
+# Kind of signal (glob) → tasks that are told, each by a job of its own.
+SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
+    "health.*": ("tasks.health.on_signal",),
+}
+
+# Task glob → (soft, hard) time limit in seconds; the first match counts. Longer work is cut into steps.
+LIMITS = {
+    "tasks.jobs.relay": (20, 30),
+    "tasks.jobs.submit_due": (20, 30),
+    "tasks.health.claim_due": (20, 30),
+    "*": (240, 300),
+}
+
+
+def queue_of(task: str) -> str:
+    """The queue a task is routed to."""
+    return next(queue for pattern, queue in ROUTES.items() if fnmatchcase(task, pattern))
+
+
+def limits_of(task: str) -> tuple[int, int]:
+    """The task's soft and hard time limit in seconds."""
+    return next(limits for pattern, limits in LIMITS.items() if fnmatchcase(task, pattern))
+
+
+# --- Celery's settings. The broker's address comes from the environment: tasks/celery.py. ---
+
+imports = ("tasks.lifecycle",)
+
+# The anonymous exchange: routing by queue name needs no binding in Redis, and so survives the loss of Redis.
+task_queues = [Queue(name, Exchange(""), routing_key=name) for name in QUEUES]
+task_routes = ([(pattern, {"queue": queue}) for pattern, queue in ROUTES.items()],)
+task_default_queue = "default"
+task_default_exchange = ""
+task_default_routing_key = "default"
+task_create_missing_queues = False  # a mistyped queue is an error, not a queue that nobody reads
+task_default_priority = 3  # unset would be 0, and 0 is taken first
+
+# A tick expires by the worker's clock at a time that beat's clock made. Two hosts' clocks differ, and after one second
+# a difference of one second would drop every tick; ten seconds' worth of stale ticks is quickly looked through.
+_TICK_EXPIRES_AT_LEAST = 10
+
+beat_schedule = {
+    name: {
+        "task": entry.task,
+        "schedule": entry.seconds,
+        "options": {"expires": max(entry.seconds, _TICK_EXPIRES_AT_LEAST)},
+    }
+    for name, entry in BEAT.items()
+    if isinstance(entry, Every)
+}
+beat_max_loop_interval = 1
+beat_scheduler = "tasks.beat:Timetable"
+
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None  # a worker waits for its broker as long as it takes
+broker_pool_acquire_timeout = 5
+# A running acks_late task whose message outlives this starts a second time; more than the hard limit plus prefetch.
+# The job's claim makes that second run a no-op. The shortest timeout of all clients wins, so Flower has the same.
+visibility_timeout = 900
+broker_transport_options = {
+    "visibility_timeout": visibility_timeout,
+    "global_keyprefix": PREFIX,
+    "priority_steps": list(PRIORITY_STEPS),
+    "queue_order_strategy": "round_robin",
+    # Without these a half-open connection leaves a worker deaf for minutes. Must exceed kombu's BRPOP of 1 s.
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "deadletter_queue": "dead-letters",  # a foreign client's lost binding would discard its messages silently
+}
+task_publish_retry = False  # beat publishes the next tick soon enough; jobs are rung by app/infra/queue.py
+
+task_acks_late = True
+task_reject_on_worker_lost = False  # a task that kills its process ran 101 times in 12 s; the lease counts attempts
+task_ignore_result = True  # results are the ledger's; storing them costs a third of the throughput
+task_store_errors_even_if_ignored = False
+task_soft_time_limit, task_time_limit = LIMITS["*"]
+task_send_sent_event = False
+worker_send_task_events = True  # for Flower
+task_track_started = True
+
+accept_content = ["json"]
+task_serializer = "json"
+enable_utc = True
+
+worker_prefetch_multiplier = 1
+worker_max_tasks_per_child = 1000
+worker_max_memory_per_child = 400_000  # KiB
+worker_proc_alive_timeout = 30
+worker_hijack_root_logger = False
+worker_redirect_stdouts = False
+# A job that runs while Redis is lost goes on under its lease in Postgres; cancelling it would only repeat its effects.
+worker_cancel_long_running_tasks_on_connection_loss = False
+worker_enable_remote_control = True
+worker_cancel_tasks_on_shutdown = False

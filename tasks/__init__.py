@@ -1,0 +1,1 @@
+"""Thin Celery tasks: a name, a policy, one call into app."""

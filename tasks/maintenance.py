@@ -1,0 +1,24 @@
+"""Upkeep: partitions ahead, old rows dropped, the broker's leftovers swept."""
+
+from __future__ import annotations
+
+from app.jobs import upkeep
+from tasks.base import JobContext, job
+
+
+@job("tasks.maintenance.partitions")
+def partitions(_ctx: JobContext) -> dict[str, list[str]]:
+    """Make the next days' partitions."""
+    return {"made": upkeep.make_partitions()}
+
+
+@job("tasks.maintenance.retention")
+def retention(_ctx: JobContext) -> dict[str, object]:
+    """Drop what is older than its keeping time."""
+    return upkeep.drop_old()
+
+
+@job("tasks.maintenance.broker_janitor")
+def broker_janitor(_ctx: JobContext) -> dict[str, int]:
+    """Delete reply lists of remote control that nobody reads any more."""
+    return {"deleted": upkeep.sweep_broker()}

@@ -1,0 +1,1 @@
+"""Measurements behind the figures of docs/performance.md: `python -m tests.benchmarks NAME`."""

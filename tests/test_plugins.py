@@ -1,0 +1,147 @@
+"""What every plug-in owes: one contract, checked over the registry, so that a new file cannot forget a part of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from pydantic import ValidationError
+
+from app.health.probes import kinds
+from app.health.probing import Outcome, Target
+from app.infra import queue
+from app.infra.redis import connect
+from tests.health import local
+
+TIMEOUT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Case:
+    """Options and target of one run: what should succeed, what should fail, what should hang where a kind can hang."""
+
+    target: Target
+    options: dict[str, object]
+
+
+def _target(**more: object) -> Target:
+    return Target(name="it", timeout_seconds=TIMEOUT_SECONDS, home=Path("/"), **more)
+
+
+def _at_port(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=f":{parts.password}@127.0.0.1:{port}").geturl()
+
+
+@pytest.fixture
+def cases(database: str, redis_server: str, tmp_path: Path) -> Iterator[dict[str, dict[str, Case]]]:
+    """Per kind: a real thing that is well, one that is not, and one that never answers."""
+    from app import clock
+
+    before = queue.names()
+    queue.configure(["default"])
+    entry = json.dumps({"at": time.time(), "queues": ["default"]})
+    closed = local.closed_port()
+    with local.web() as web, local.silent_port() as silent, local.web() as other:
+        connect(redis_server).hset("smm:workers", "default@here", entry)
+        address = "127.0.0.1"
+        yield {
+            "celery": {
+                "good": Case(_target(redis_url=redis_server), {"part": "workers"}),
+                "bad": Case(_target(database_url=database), {"part": "beat"}),
+                "hanging": Case(_target(redis_url=_at_port(redis_server, silent)), {"part": "workers"}),
+            },
+            "disk": {
+                "good": Case(_target(), {"path": str(tmp_path)}),
+                "bad": Case(_target(), {"path": str(tmp_path / "missing")}),
+            },
+            "heartbeat": {
+                "good": Case(_target(last_heartbeat_at=clock.now()), {}),
+                "bad": Case(_target(last_heartbeat_at=clock.now()), {"period_seconds": 1e-9}),
+            },
+            "http": {
+                "good": Case(_target(), {"url": web.url + "/ok"}),
+                "bad": Case(_target(), {"url": other.url + "/error"}),
+                "hanging": Case(_target(), {"url": web.url + "/drip"}),
+            },
+            "memory": {"good": Case(_target(), {})},
+            "postgres": {
+                "good": Case(_target(database_url=database), {}),
+                "bad": Case(_target(), {"url": _at_port(database, closed)}),
+                "hanging": Case(_target(), {"url": _at_port(database, silent)}),
+            },
+            "redis": {
+                "good": Case(_target(redis_url=redis_server), {}),
+                "bad": Case(_target(), {"url": _at_port(redis_server, closed)}),
+                "hanging": Case(_target(), {"url": _at_port(redis_server, silent)}),
+            },
+            "tcp": {
+                "good": Case(_target(), {"host": address, "port": silent}),
+                "bad": Case(_target(), {"host": address, "port": closed}),
+                "hanging": Case(_target(), {"host": address, "port": silent, "expect": "a word"}),
+            },
+        }
+    queue.configure(before)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_probe_is_described(kind: str):
+    module = kinds()[kind]
+    assert module.SUMMARY
+    assert module.SUMMARY[0].islower()
+    assert module.DEFAULTS.interval_seconds > 0
+    assert 0 < module.DEFAULTS.timeout_seconds <= 10
+    assert module.DEFAULTS.watched_by in ("engine", "watchdog")
+    assert set(module.THRESHOLDS) <= set(module.READINGS)
+    assert set(module.THRESHOLDS) <= set(module.ADVICE) | {"latency_ms"}
+    assert all(text.endswith(".") for text in module.ADVICE.values())
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_every_option_of_a_probe_is_described_and_none_is_accepted_by_accident(kind: str):
+    options = kinds()[kind].Options
+    assert options.__doc__
+    assert {name for name, field in options.model_fields.items() if not field.description} == set()
+    with pytest.raises(ValidationError) as refused:
+        options.model_validate({"no_such_option": "s3cret"})
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_probe_of_a_thing_that_is_well_says_so(kind: str, cases: dict[str, dict[str, Case]]):
+    assert kind in cases, "a new kind needs its cases here"
+    outcome = _run(kind, cases[kind]["good"])
+    assert outcome.error is None
+    assert outcome.readings or outcome.latency_ms is not None
+    declared = set(kinds()[kind].READINGS)
+    numbers = {name for name, value in outcome.readings.items() if type(value) in (int, float)}
+    assert numbers <= declared
+    json.dumps(dict(outcome.readings), allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", sorted(set(kinds()) - {"memory"}))
+def test_a_probe_of_a_thing_that_is_not_well_fails_with_a_code_and_a_text(kind: str, cases: dict[str, dict[str, Case]]):
+    outcome = _run(kind, cases[kind]["bad"])
+    assert outcome.error.code.isidentifier()
+    assert outcome.error.text
+
+
+@pytest.mark.parametrize("kind", ["celery", "http", "postgres", "redis", "tcp"])
+def test_a_probe_of_a_thing_that_hangs_ends_at_its_timeout(kind: str, cases: dict[str, dict[str, Case]]):
+    case = cases[kind]["hanging"]
+    started = time.monotonic()
+    verdict = kinds()[kind].probe(case.target, kinds()[kind].Options.model_validate(case.options))
+    assert time.monotonic() - started < TIMEOUT_SECONDS + 0.5
+    assert not isinstance(verdict, Outcome) or verdict.error.code == "timeout"
+
+
+def _run(kind: str, case: Case) -> Outcome:
+    module = kinds()[kind]
+    verdict = module.probe(case.target, module.Options.model_validate(case.options))
+    assert isinstance(verdict, Outcome)
+    return verdict

@@ -1,0 +1,210 @@
+"""The watchdog as it runs: a process of its own, with servers that fall, hang and come back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+from sqlalchemy import text
+
+from app import clock
+from app.config import settings
+from app.health import statefile
+from app.health.core import State
+from app.infra import db
+from tests.health import catalogs, local
+from tests.health.catalogs import tcp
+
+pytestmark = pytest.mark.slow
+
+QUICK = "interval = 1\nconfirm_interval = 1\ntimeout = 1\nwatched_by = 'watchdog'\n"
+
+
+def watched(port: int) -> str:
+    """Postgres, and a port that the test opens and closes."""
+    port_service = f"[services.port]\nkind = 'tcp'\nhost = '127.0.0.1'\nport = {port}\n{QUICK}"
+    return f"[services.postgres]\nkind = 'postgres'\nessential = true\n{QUICK}{port_service}"
+
+
+class Running:
+    """The process, its state file, and Postgres as others see it."""
+
+    def __init__(self, process: subprocess.Popen[str], home: Path) -> None:
+        self.process = process
+        self.home = home
+
+    def states(self) -> dict[str, State]:
+        found = statefile.read(statefile.path_in(settings().run_dir))
+        return {} if found is None else {name: item.state.state for name, item in found.services.items()}
+
+    def stop(self) -> float:
+        """Seconds that SIGTERM took."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)
+        return time.monotonic() - started
+
+
+def until(fact: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait for a fact; fail with what it was last."""
+    end = time.monotonic() + seconds
+    while not (seen := fact()):
+        if time.monotonic() > end:
+            pytest.fail(f"not within {seconds} s; last seen: {seen!r}")
+        time.sleep(0.05)
+    return seen
+
+
+def rows(query: str) -> list:
+    with db.read_only() as session:
+        return list(session.execute(text(query)).all())
+
+
+@pytest.fixture
+def start(
+    database: str, redis_server: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Running]]:
+    """Start a watchdog of a catalogue; all are killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(content: str) -> Running:
+        catalogs.use(monkeypatch, home, content)
+        process = subprocess.Popen([sys.executable, "-m", "app.watchdog"], env=dict(os.environ), text=True)
+        started.append(process)
+        return Running(process, home)
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait(10)
+
+
+@contextmanager
+def frozen_postgres(url: str) -> Iterator[None]:
+    """Every process of the server stopped: its sockets stay open and nothing answers."""
+    connection = psycopg2.connect(url)
+    postmaster = psutil.Process(connection.info.backend_pid).parent()
+    connection.close()
+    assert postmaster is not None
+    postmaster.suspend()
+    everyone = [*postmaster.children(recursive=True), postmaster]
+    for process in everyone:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in everyone:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+@contextmanager
+def listening(port: int) -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", port), backlog=64):
+        yield
+
+
+def test_it_stores_what_it_sees_and_says_that_it_lives(start, database):
+    port = local.closed_port()
+    with listening(port):
+        running = start(watched(port))
+        until(lambda: running.states() == {"postgres": State.UP, "port": State.UP})
+        until(lambda: len(rows("SELECT DISTINCT service FROM system_health_log WHERE source = 'watchdog'")) == 2)
+    heartbeat = running.home / "run" / "watchdog.heartbeat"
+    touched = heartbeat.stat().st_mtime
+    until(lambda: heartbeat.stat().st_mtime > touched, seconds=10)
+    assert rows("SELECT readings->>'version' FROM system_health_log WHERE service = 'postgres'")[0][0].startswith("18")
+
+
+def test_while_postgres_hangs_it_watches_on_and_afterwards_tells_the_true_times(start, database):
+    port = local.closed_port()
+    with listening(port):
+        running = start(watched(port))
+        until(lambda: rows("SELECT 1 FROM services WHERE name = 'port' AND state = 'up'"))
+    before = clock.now()
+    with frozen_postgres(database):
+        until(lambda: running.states() == {"postgres": State.DOWN, "port": State.DOWN})
+        fell_by = clock.now()
+        with listening(port):
+            until(lambda: running.states()["port"] is State.UP)
+        rose_by = clock.now()
+    until(lambda: len(rows("SELECT 1 FROM incidents WHERE recovered_at IS NOT NULL")) == 2)
+    for incident in rows("SELECT * FROM incidents"):
+        assert (
+            before - timedelta(seconds=2) < incident.started_at < incident.detected_at <= fell_by + timedelta(seconds=1)
+        )
+        assert incident.outcome == "recovered"
+    (port_incident,) = rows("SELECT * FROM incidents WHERE service = 'port'")
+    assert fell_by < port_incident.recovered_at <= rose_by
+    (postgres,) = rows("SELECT * FROM incidents WHERE service = 'postgres'")
+    assert postgres.error_code == "timeout"
+    until(lambda: not (running.home / "run" / "watchdog-spool.jsonl").exists())
+
+
+def test_sigterm_stops_it_within_a_second_whatever_hangs(start, silent_port):
+    running = start(tcp("port", silent_port, expect='"x"', timeout=60, watched_by='"watchdog"'))
+    until((running.home / "run" / "watchdog.heartbeat").exists)
+    assert running.stop() < 1
+    assert running.process.returncode == 0
+
+
+def test_after_a_crash_it_goes_on_where_it_was(start, database):
+    running = start(watched(local.closed_port()))
+    until(lambda: running.states().get("port") is State.DOWN)
+    (incident,) = until(lambda: rows("SELECT * FROM incidents"))
+    running.process.kill()
+    running.process.wait(10)
+    file = statefile.path_in(settings().run_dir)
+    left = statefile.read(file)
+    again = start(watched(local.closed_port()))
+    until(lambda: statefile.read(file).pid == again.process.pid)
+    found = until(lambda: statefile.read(file).services["port"])
+    assert found.state.since == left.services["port"].state.since
+    assert found.state.failures >= left.services["port"].state.failures
+    assert [row.id for row in rows("SELECT * FROM incidents")] == [incident.id]
+
+
+def test_it_starts_without_postgres_and_stores_later_what_it_saw_meanwhile(start, database):
+    with frozen_postgres(database):
+        running = start(watched(local.closed_port()))
+        until(lambda: running.states().get("port") is State.DOWN and running.states().get("postgres") is State.DOWN)
+        until((running.home / "run" / "watchdog-spool.jsonl").exists)
+        running.process.kill()
+        running.process.wait(10)
+    again = start(watched(local.closed_port()))
+    until(lambda: len(rows("SELECT 1 FROM incidents")) == 2)
+    assert again.process.poll() is None
+    (postgres,) = rows("SELECT * FROM incidents WHERE service = 'postgres'")
+    assert postgres.detected_at - postgres.started_at < timedelta(seconds=15)
+
+
+def test_two_watchdogs_of_one_stack_do_not_confuse_it(start, database):
+    port = local.closed_port()
+    with listening(port):
+        start(watched(port))
+        start(watched(port))
+        until(lambda: rows("SELECT 1 FROM services WHERE name = 'port' AND state = 'up'"))
+    until(lambda: rows("SELECT 1 FROM services WHERE name = 'port' AND state = 'down'"))
+    assert len(rows("SELECT 1 FROM incidents WHERE service = 'port'")) == 1
+
+
+def test_a_wrong_setting_is_refused_in_one_line_that_names_it(home: Path):
+    command = [sys.executable, "-m", "app.watchdog"]
+    environment = {**os.environ, "SMM_LEASE_SECONDS": "soon"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("watchdog: environment: SMM_LEASE_SECONDS")
+    assert ended.stderr.count("\n") == 1

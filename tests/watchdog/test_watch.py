@@ -1,0 +1,79 @@
+"""The watch in this process, turn by turn: its files cannot be written, its catalogue changes, its probe hangs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.health import statefile
+from app.health.core import State
+from app.watchdog.spool import Spool
+from app.watchdog.watch import Watchdog
+from tests.health import catalogs, local
+from tests.health.catalogs import tcp
+
+OURS = {"watched_by": '"watchdog"', "interval": 1, "confirm_interval": 1, "timeout": 1}
+
+
+class Watching:
+    """A watchdog whose turns the test makes."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.spool = Spool(run_dir / "spool.jsonl")
+        self.dog = Watchdog(run_dir, self.spool, lambda: None)
+
+    def until(self, fact: Callable[[], bool], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not fact():
+            assert time.monotonic() < end, self.file()
+            self.dog.step(0.2)
+
+    def file(self) -> statefile.StateFile | None:
+        return statefile.read(statefile.path_in(self.run_dir))
+
+    def state(self, name: str) -> State | None:
+        found = self.file()
+        return found.services[name].state.state if found is not None and name in found.services else None
+
+
+def test_a_disk_that_takes_no_file_does_not_stop_the_watch(home: Path, monkeypatch: pytest.MonkeyPatch):
+    catalogs.use(monkeypatch, home, tcp("port", local.closed_port(), **OURS))
+    watching = Watching(Path("/dev/null/full"))
+    watching.until(lambda: len(watching.spool) >= 3)
+    assert {result.error.code for _, result in watching.spool.first(3)} == {"refused"}
+
+
+def test_services_that_come_and_go_in_the_catalogue_are_followed(home: Path, monkeypatch: pytest.MonkeyPatch):
+    file = catalogs.use(monkeypatch, home, tcp("old", local.closed_port(), **OURS))
+    watching = Watching(home / "run")
+    watching.until(lambda: watching.state("old") is State.DOWN)
+    with local.silent_port() as port:
+        file.write_text(tcp("new", port, **OURS) + tcp("engines", port))
+        os.utime(file, (1, 1))
+        watching.until(lambda: watching.state("new") is State.UP)
+    assert set(watching.file().services) == {"new"}
+
+
+def test_a_broken_catalogue_keeps_the_last_good_one(home: Path, monkeypatch: pytest.MonkeyPatch):
+    with local.silent_port() as port:
+        file = catalogs.use(monkeypatch, home, tcp("port", port, **OURS))
+        watching = Watching(home / "run")
+        watching.until(lambda: watching.state("port") is State.UP)
+        file.write_text("[services.port\n")
+        os.utime(file, (1, 1))
+    watching.until(lambda: watching.state("port") is State.DOWN)
+
+
+def test_while_unconfirmed_a_hanging_port_is_asked_with_short_timeouts(home: Path, monkeypatch: pytest.MonkeyPatch):
+    with local.silent_port() as port:
+        options = {**OURS, "timeout": 4, "expect": '"x"'}
+        catalogs.use(monkeypatch, home, tcp("port", port, **options))
+        watching = Watching(home / "run")
+        watching.until(lambda: watching.state("port") is State.DOWN)
+    took = [(result.finished_at - result.started_at).total_seconds() for _, result in watching.spool.first(3)]
+    assert [round(seconds) for seconds in took] == [4, 2, 2]
