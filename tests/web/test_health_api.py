@@ -39,34 +39,42 @@ CATALOG = (
 )
 
 
+class Tell:
+    """Stores results that were probed one second apart, `after` seconds after the story's begin, 20 s ago."""
+
+    def __init__(self) -> None:
+        self.start = clock.now() - timedelta(seconds=20)
+
+    def __call__(
+        self, service: str, *, ok: bool, after: int = 0, text: str = "connection refused", times: int = 1
+    ) -> None:
+        moments = [self.start + timedelta(seconds=after + number) for number in range(times)]
+        error = None if ok else ProbeError("refused", text)
+        results = [
+            ProbeResult(
+                ok=ok,
+                started_at=moment,
+                finished_at=moment + timedelta(milliseconds=500),
+                latency_ms=12.5 if ok else None,
+                error=error,
+            )
+            for moment in moments
+        ]
+        with unit_of_work() as uow:
+            record(uow, [(service, result) for result in results], source="engine", in_maintenance=lambda *_: False)
+
+
 @pytest.fixture
-def seeded(database: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def tell(database: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tell]:
     """Three services of a catalogue, two of them up."""
     use(monkeypatch, home, CATALOG)
     with unit_of_work() as uow:
         sync_catalog(uow, catalog_of(CATALOG))
-    tell("shop", ok=True)
-    tell("mail", ok=True)
-    yield
+    story = Tell()
+    story("shop", ok=True)
+    story("mail", ok=True)
+    yield story
     db.dispose()
-
-
-def tell(service: str, *, ok: bool, after: int = 0, text: str = "connection refused", times: int = 1) -> None:
-    """Store results that were probed one second apart."""
-    start = clock.now() - timedelta(seconds=20) + timedelta(seconds=after)
-    error = None if ok else ProbeError("refused", text)
-    results = [
-        ProbeResult(
-            ok=ok,
-            started_at=start + timedelta(seconds=number),
-            finished_at=start + timedelta(seconds=number, milliseconds=500),
-            latency_ms=12.5 if ok else None,
-            error=error,
-        )
-        for number in range(times)
-    ]
-    with unit_of_work() as uow:
-        record(uow, [(service, result) for result in results], source="engine", in_maintenance=lambda *_: False)
 
 
 def shown(client: TestClient, path: str, status_code: int, status: str) -> dict[str, Any]:
@@ -89,7 +97,7 @@ def test_healthz_speaks_of_the_process_alone(stranger: TestClient) -> None:
     assert stranger.head("/healthz").status_code == 200
 
 
-def test_the_stored_result_is_served(seeded: None, client: TestClient) -> None:
+def test_the_stored_result_is_served(tell: Tell, client: TestClient) -> None:
     answer = client.get("/health")
     assert answer.status_code == 200
     document = answer.json()
@@ -99,7 +107,7 @@ def test_the_stored_result_is_served(seeded: None, client: TestClient) -> None:
     assert client.get("/api/v1/status").json()["services"] == document["services"]
 
 
-def test_an_essential_service_that_is_down_makes_503_and_an_incident(seeded: None, client: TestClient) -> None:
+def test_an_essential_service_that_is_down_makes_503_and_an_incident(tell: Tell, client: TestClient) -> None:
     tell("shop", ok=False, after=1, times=3)
     assert shown(client, "/health", 503, "unhealthy")["alerts"][0]["service"] == "shop"
     assert client.get("/api/v1/status").status_code == 200
@@ -113,12 +121,12 @@ def test_an_essential_service_that_is_down_makes_503_and_an_incident(seeded: Non
     assert over[0]["recovery_seconds"] == pytest.approx(4.0, abs=0.5)
 
 
-def test_another_service_that_is_down_degrades_and_is_still_200(seeded: None, client: TestClient) -> None:
+def test_another_service_that_is_down_degrades_and_is_still_200(tell: Tell, client: TestClient) -> None:
     tell("mail", ok=False, after=1, times=3)
     assert shown(client, "/health", 200, "degraded")["alerts"][0]["service"] == "mail"
 
 
-def test_one_service_has_an_address_of_its_own(seeded: None, client: TestClient) -> None:
+def test_one_service_has_an_address_of_its_own(tell: Tell, client: TestClient) -> None:
     tell("mail", ok=False, after=1, times=3)
     assert client.get("/health/shop").json()["status"] == "up"
     assert shown(client, "/health/mail", 503, "down")
@@ -127,7 +135,7 @@ def test_one_service_has_an_address_of_its_own(seeded: None, client: TestClient)
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_incidents_are_paged(seeded: None, client: TestClient) -> None:
+def test_incidents_are_paged(tell: Tell, client: TestClient) -> None:
     for number in range(3):
         tell("mail", ok=False, after=1 + number * 6, times=3)
         tell("mail", ok=True, after=4 + number * 6, times=2)
@@ -143,7 +151,7 @@ def test_incidents_are_paged(seeded: None, client: TestClient) -> None:
     assert seen == sorted(seen, reverse=True)
 
 
-def test_a_heartbeat_is_taken_from_services_of_that_kind_only(seeded: None, client: TestClient) -> None:
+def test_a_heartbeat_is_taken_from_services_of_that_kind_only(tell: Tell, client: TestClient) -> None:
     answer = client.post("/api/v1/heartbeats/nightly")
     assert answer.status_code == 200
     assert datetime.fromisoformat(answer.json()["received_at"]) <= clock.now()
@@ -151,17 +159,18 @@ def test_a_heartbeat_is_taken_from_services_of_that_kind_only(seeded: None, clie
     assert client.post("/api/v1/heartbeats/nope").status_code == 404
 
 
-def test_the_configuration_in_force_is_named(seeded: None, client: TestClient) -> None:
+def test_the_configuration_in_force_is_named(tell: Tell, client: TestClient) -> None:
     answer = client.get("/api/v1/config").json()
     assert answer["services"] == ["mail", "nightly", "shop"]
     assert answer["digest"]
     assert answer["problem"] is None
 
 
-def test_the_page_says_it_all_without_any_key(seeded: None, stranger: TestClient) -> None:
+def test_the_page_says_it_all_without_any_key(tell: Tell, stranger: TestClient) -> None:
     tell("shop", ok=False, after=1, times=3, text="<script>alert(1)</script>")
     tell("mail", ok=False, after=1, times=3)
     tell("mail", ok=True, after=5, times=2)
+    shown(stranger, "/health", 503, "unhealthy")
     page = stranger.get("/")
     assert page.status_code == 200
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text))
@@ -175,7 +184,7 @@ def test_the_page_says_it_all_without_any_key(seeded: None, stranger: TestClient
     assert "&lt;script&gt;alert" in page.text
 
 
-def test_the_page_shows_no_arguments_of_jobs(seeded: None, client: TestClient) -> None:
+def test_the_page_shows_no_arguments_of_jobs(tell: Tell, client: TestClient) -> None:
     client.post("/api/v1/jobs", json={"task": "tests.web.echo", "kwargs": {"text": "private-words"}})
     assert "private-words" not in client.get("/").text
 
@@ -203,7 +212,7 @@ def test_without_postgres_the_pages_answer_from_the_watchdogs_view(
 
 
 def test_the_pages_return_to_postgres_when_it_is_back(
-    seeded: None, client: TestClient, servers: Servers, database: str
+    tell: Tell, client: TestClient, servers: Servers, database: str
 ) -> None:
     name = database.rpartition("/")[2]
     servers.sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
@@ -214,7 +223,7 @@ def test_the_pages_return_to_postgres_when_it_is_back(
 
 
 def test_a_ledger_that_does_not_answer_takes_only_the_queues_away(
-    seeded: None, client: TestClient, database: str
+    tell: Tell, client: TestClient, database: str
 ) -> None:
     with contextlib.closing(psycopg2.connect(database)) as connection:
         connection.cursor().execute("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE")
@@ -235,7 +244,7 @@ def wait_for(client: TestClient, status: int) -> None:
 
 @pytest.mark.chromium
 @pytest.mark.parametrize("path", ["/", "/docs"])
-def test_a_browser_shows_the_page_without_a_complaint(seeded: None, web: Web, path: str, tmp_path: Path) -> None:
+def test_a_browser_shows_the_page_without_a_complaint(tell: Tell, web: Web, path: str, tmp_path: Path) -> None:
     browser = need("chromium", package="chromium")
     profile, picture = tmp_path / "profile", tmp_path / "page.png"
     arguments = (
