@@ -1,19 +1,60 @@
-"""The declarative TOML file, typed: the services to look after. A broken one never replaces a good one."""
+"""The declarative TOML file, typed: what to look after, whom to tell. A broken one never replaces a good one."""
 
+from app.catalog.alerting import (
+    SEVERITIES,
+    Alerting,
+    AlertRule,
+    BusinessHours,
+    Channel,
+    Condition,
+    Contact,
+    Inhibition,
+    Ladder,
+    Mute,
+    Override,
+    Person,
+    Receiver,
+    Rotation,
+    Route,
+    Step,
+    Team,
+    Telling,
+)
 from app.catalog.current import current, last_good_file, problem, use_check
 from app.catalog.explain import did_you_mean, explain
 from app.catalog.load import Check, lines_of, load, parse, shown_path
-from app.catalog.model import COMMON_FIELDS, NAME, Catalog, Limits, Service, in_maintenance
+from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service, in_maintenance
+from app.catalog.telling import routes_of
+from app.catalog.values import NAME, Severity
 from app.catalog.windows import OneOff, Weekly, Window
 
 __all__ = [
     "COMMON_FIELDS",
     "NAME",
+    "SEVERITIES",
+    "AlertRule",
+    "Alerting",
+    "BusinessHours",
     "Catalog",
+    "Channel",
     "Check",
+    "Condition",
+    "Contact",
+    "Inhibition",
+    "Ladder",
     "Limits",
+    "Mute",
     "OneOff",
+    "Override",
+    "Person",
+    "Receiver",
+    "Rotation",
+    "Route",
     "Service",
+    "Severity",
+    "Step",
+    "Team",
+    "Telling",
     "Weekly",
     "Window",
     "current",
@@ -25,6 +66,7 @@ __all__ = [
     "load",
     "parse",
     "problem",
+    "routes_of",
     "shown_path",
     "use_check",
 ]

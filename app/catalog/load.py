@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from app.catalog.expand import Expanded, Lookup, as_problem, expand
 from app.catalog.explain import did_you_mean, explain
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service
+from app.catalog.telling import TABLES as TELLING_TABLES
+from app.catalog.telling import read as read_telling
 from app.catalog.toml_lines import Lines, Path
 from app.catalog.windows import OneOff, Weekly
 from app.config import variable
@@ -25,7 +27,7 @@ Check = Callable[[Catalog], list[Problem]]
 """Given by whoever knows more than the catalogue does, such as what the options of a kind of service are."""
 
 MAX_BYTES = 1_048_576
-_TABLES = ("services",)
+_TABLES = ("services", *TELLING_TABLES)
 _KEYS = {field.alias or key for model in (Service, Limits, OneOff, Weekly) for key, field in model.model_fields.items()}
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _TOML_TWICE = re.compile(r"Cannot (?:declare|mutate immutable namespace) \((.*)\)(?: twice)?")
@@ -58,7 +60,8 @@ def parse(text: str, checks: Sequence[Check] = (), *, subject: str = "catalogue"
     lines = Lines(text)
     found = expand(tree, lookup)
     problems = [as_problem(path, message, None) for path, message in found.problems]
-    catalog = Catalog(_services(found, problems), _digest(tree))
+    services = _services(found, problems)
+    catalog = Catalog(services, read_telling(found.tree, found.references, problems), _digest(tree))
     problems += _unknown_tables(tree) + _dependencies(found.tree)
     for check in checks:
         problems += check(catalog)
@@ -119,7 +122,7 @@ def _service(name: str, written: dict[str, Any], references: dict[Path, str]) ->
 
 def _unknown_tables(tree: dict[str, Any]) -> list[Problem]:
     return [
-        Problem(key, f"is not known{did_you_mean(key, _TABLES)}: the catalogue has [services.NAME] tables")
+        Problem(key, f"is not known{did_you_mean(key, _TABLES)}: the catalogue has {', '.join(_TABLES)}")
         for key in tree
         if key not in _TABLES
     ]

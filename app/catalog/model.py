@@ -5,30 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from app.catalog.alerting import Telling
 from app.catalog.toml_lines import Path
+from app.catalog.values import NAME, Count, Figure, Label, Seconds, Severity, WatchedBy
 from app.catalog.windows import Window
-
-NAME = r"^[a-z][a-z0-9_-]{0,62}$"
-"""What services, kinds, teams and tags may be called."""
-
-Severity = Literal["info", "warning", "error", "critical"]
-WatchedBy = Literal["engine", "watchdog"]
-
-
-def _number(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(_number)]
-Count = Annotated[int, BeforeValidator(_number)]
-Figure = Annotated[float, BeforeValidator(_number)]
-Label = Annotated[str, Field(pattern=NAME)]
 
 
 class Limits(BaseModel):
@@ -94,6 +78,7 @@ class Catalog:
     """One valid catalogue. `digest` changes exactly when its content does; comments do not count."""
 
     services: Mapping[str, Service] = field(default_factory=dict)
+    telling: Telling = field(default_factory=Telling)
     digest: str = ""
 
 
