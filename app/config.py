@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     process: str = Field(default="", description="this process's name in the Procfile; set by the supervisor")
 
     web_host: str = Field(default="127.0.0.1", description="address the API and console listen on")
+    public_url: str = Field(default="", description="address people reach the console at, for links; unset: web_host")
     web_port: int = Field(default=8000, ge=1, le=65535, description="port of the API and console")
     flower_host: str = Field(default="127.0.0.1", description="address Flower listens on")
     flower_port: int = Field(default=5555, ge=1, le=65535, description="Flower's port")
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     job_history_days: int = Field(default=30, ge=1, description="how long finished jobs are kept")
     signal_days: int = Field(default=90, ge=1, description="how long the timeline is kept")
     health_log_days: int = Field(default=90, ge=1, description="how long results of probes are kept")
+    alert_days: int = Field(default=90, ge=1, description="how long ended alerts and what was told of them are kept")
     idempotency_hours: int = Field(default=24, ge=1, description="how long an Idempotency-Key is remembered")
     body_max_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body the API reads")
     batch_max_jobs: int = Field(default=1000, ge=1, description="most jobs in one batch request")
@@ -99,9 +101,12 @@ class Settings(BaseSettings):
         default=(), description="importable modules with tasks of your own, JSON list"
     )
     callback_secret: SecretStr | None = Field(default=None, description="signs callbacks: HMAC-SHA256 of the body")
+    deadman_url: SecretStr | None = Field(
+        default=None, description="called each minute while all is well, by an outside service that misses it otherwise"
+    )
     shutdown_seconds: float = Field(default=25, gt=0, description="how long a stopping worker may finish its tasks")
 
-    @field_validator("database_url", "redis_url", "admin_key", "callback_secret", mode="before")
+    @field_validator("database_url", "redis_url", "admin_key", "callback_secret", "deadman_url", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -119,6 +124,11 @@ class Settings(BaseSettings):
         if value is not None:
             _check_url(value.get_secret_value(), ("redis", "rediss", "valkey", "valkeys"))
         return value
+
+    @property
+    def external_url(self) -> str:
+        """The console's address as people reach it, without a slash at its end."""
+        return self.public_url.rstrip("/") or f"http://{self.web_host}:{self.web_port}"
 
     @property
     def run_dir(self) -> Path:
