@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -145,7 +145,7 @@ class _View:
 
 
 def decide(group: Group, members: Sequence[Member], now: datetime, *, hold_until: datetime | None = None) -> Decision:
-    """What is to be done about the group now. `hold_until`: before that nothing but critical alerts begins to be told."""
+    """What is to be done about the group now. Before `hold_until` nothing but critical alerts begins to be told."""
     view = _View.of(members)
     if not view.sounding:
         return _over(group, view)
@@ -257,7 +257,7 @@ def _step_due(group: Group) -> tuple[datetime, StepPlan] | None:
 
 
 def _climb(group: Group, view: _View, now: datetime, plan: StepPlan) -> Decision:
-    again = 0 < group.step and group.ladder is not None and plan is group.ladder.steps[group.step - 1]
+    again = group.step > 0 and group.ladder is not None and plan is group.ladder.steps[group.step - 1]
     count = group.told_count + 1
     if again:
         up = replace(group, repeats=group.repeats + 1, waiting_since=now, told_count=count)
