@@ -1,0 +1,262 @@
+"""The pipeline's queries. Never commits; locks rows in the order of their ids, and skips what another pass holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from app.alerts.core import Episode, State
+from app.infra.db import UnitOfWork
+from app.infra.text import json_safe
+
+SOUNDING = "('firing', 'acknowledged')"
+_LIFE = (
+    "state", "starts_at", "ends_at", "ends_explicitly", "fires_at", "fired_at", "resolved_at", "flapping", "held",
+    "acknowledged_at", "acknowledged_by", "acknowledged_until",
+)  # fmt: skip
+
+
+def life_of(row: Row[Any]) -> Episode:
+    """The part of an episode's row that decisions about its life are made of."""
+    values = {name: getattr(row, name) for name in _LIFE}
+    return Episode(**values | {"state": State(row.state)})
+
+
+def save_lives(uow: UnitOfWork, lives: Mapping[UUID, tuple[Episode, str | None]]) -> None:
+    """Store episodes after decisions; the second of each pair is who or what ended it."""
+    rows = [
+        {"id": key, "due_at": life.due_at, "resolved_by": by, **{name: getattr(life, name) for name in _LIFE}}
+        for key, (life, by) in sorted(lives.items())
+    ]
+    if not rows:
+        return
+    uow.execute(
+        "UPDATE alert_episodes e SET state = r.state, starts_at = r.starts_at, ends_at = r.ends_at,"
+        " ends_explicitly = r.ends_explicitly, fires_at = r.fires_at, fired_at = r.fired_at,"
+        " resolved_at = r.resolved_at, flapping = r.flapping, held = r.held, acknowledged_at = r.acknowledged_at,"
+        " acknowledged_by = r.acknowledged_by, acknowledged_until = r.acknowledged_until, due_at = r.due_at,"
+        " resolved_by = coalesce(r.resolved_by, e.resolved_by)"
+        " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, state text, starts_at timestamptz,"
+        " ends_at timestamptz, ends_explicitly boolean, fires_at timestamptz, fired_at timestamptz,"
+        " resolved_at timestamptz, flapping boolean, held boolean, acknowledged_at timestamptz,"
+        " acknowledged_by text, acknowledged_until timestamptz, due_at timestamptz, resolved_by text)"
+        " WHERE e.id = r.id",
+        rows=as_json(rows),
+    )
+
+
+def due_episodes(uow: UnitOfWork, now: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Lock open episodes whose time has come."""
+    found: Sequence[Row[Any]] = uow.execute(
+        "SELECT * FROM alert_episodes WHERE state <> 'resolved' AND due_at <= :now"
+        " ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED",
+        now=now,
+        limit=limit,
+    ).all()
+    return found
+
+
+def unrouted(uow: UnitOfWork, limit: int) -> Sequence[Row[Any]]:
+    """Lock firing episodes that are in no group yet, oldest first."""
+    found: Sequence[Row[Any]] = uow.execute(
+        f"SELECT * FROM alert_episodes WHERE NOT routed AND state IN {SOUNDING}"
+        " ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED",
+        limit=limit,
+    ).all()
+    return found
+
+
+def past(uow: UnitOfWork, fingerprints: Iterable[str], since: datetime) -> dict[str, Row[Any]]:
+    """How often each of these alerts ended since then, and when it was last told: fingerprint → (ends, told_at)."""
+    rows = uow.execute(
+        "SELECT fingerprint, count(*) AS ends, max(told_at) AS told_at FROM alert_episodes"
+        " WHERE fingerprint = ANY(:fingerprints) AND resolved_at > :since GROUP BY fingerprint",
+        fingerprints=sorted(set(fingerprints)),
+        since=since,
+    )
+    return {row.fingerprint: row for row in rows}
+
+
+def save_routed(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Mark episodes as routed: id, flapping, quiet_until."""
+    uow.execute(
+        "UPDATE alert_episodes e SET routed = true, flapping = r.flapping, quiet_until = r.quiet_until"
+        " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, flapping boolean, quiet_until timestamptz)"
+        " WHERE e.id = r.id",
+        rows=as_json(rows),
+    )
+
+
+def open_groups(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, UUID]:
+    """The open group of each thread, made where there is none, each locked and due now: thread → id."""
+    ordered = sorted(rows, key=lambda row: str(row["thread"]))
+    uow.execute(
+        "INSERT INTO alert_groups (id, thread, route, receiver, labels, severity, team, timing, ladder, opened_at,"
+        " due_at) SELECT r.id, r.thread, r.route, r.receiver, r.labels, r.severity, r.team, r.timing, r.ladder, :now,"
+        " :now FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, thread text, route text, receiver text,"
+        " labels jsonb, severity text, team text, timing jsonb, ladder jsonb) ORDER BY r.thread"
+        " ON CONFLICT (thread) WHERE closed_at IS NULL DO UPDATE SET due_at = :now",
+        rows=as_json(ordered),
+        now=now,
+    )
+    found = uow.execute(
+        "SELECT thread, id FROM alert_groups WHERE closed_at IS NULL AND thread = ANY(:threads)",
+        threads=[row["thread"] for row in ordered],
+    )
+    return {row.thread: row.id for row in found}
+
+
+def add_members(uow: UnitOfWork, pairs: Iterable[tuple[UUID, UUID]], now: datetime) -> None:
+    """Put episodes into groups: (group, episode)."""
+    listed = sorted(set(pairs))
+    uow.execute(
+        "INSERT INTO alert_group_members (group_id, episode_id, added_at)"
+        " SELECT g, e, :now FROM unnest(CAST(:groups AS uuid[]), CAST(:episodes AS uuid[])) AS p(g, e)"
+        " ON CONFLICT DO NOTHING",
+        groups=[str(group) for group, _ in listed],
+        episodes=[str(episode) for _, episode in listed],
+        now=now,
+    )
+
+
+def due_groups(uow: UnitOfWork, now: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Lock open groups whose time has come."""
+    found: Sequence[Row[Any]] = uow.execute(
+        "SELECT * FROM alert_groups WHERE closed_at IS NULL AND due_at <= :now"
+        " ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED",
+        now=now,
+        limit=limit,
+    ).all()
+    return found
+
+
+def members_of(session: Session, groups: Sequence[UUID]) -> dict[UUID, list[Row[Any]]]:
+    """Every episode of these groups with its membership (`added_at`, `member_told_at`, `end_told_at`), by group."""
+    rows = session.execute(
+        text(
+            "SELECT m.group_id, m.added_at, m.told_at AS member_told_at, m.end_told_at, e.*"
+            " FROM alert_group_members m JOIN alert_episodes e ON e.id = m.episode_id"
+            " WHERE m.group_id = ANY(:groups) ORDER BY e.id"
+        ),
+        {"groups": list(groups)},
+    )
+    found: dict[UUID, list[Row[Any]]] = {group: [] for group in groups}
+    for row in rows:
+        found[row.group_id].append(row)
+    return found
+
+
+def firing(session: Session, names: Sequence[str] | None) -> list[tuple[str, dict[str, str]]]:
+    """Fingerprint and labels of every alert that sounds, of these names where they are known: inhibition's sources."""
+    where = "" if names is None else " AND name = ANY(:names)"
+    rows = session.execute(
+        text(f"SELECT fingerprint, labels FROM alert_episodes WHERE state IN {SOUNDING}{where}"),
+        {} if names is None else {"names": list(names)},
+    )
+    return [(row.fingerprint, row.labels) for row in rows]
+
+
+def save_group(uow: UnitOfWork, group_id: UUID, values: Mapping[str, Any]) -> None:
+    """Store a group after a decision."""
+    uow.execute(
+        "UPDATE alert_groups SET told_at = :told_at, told_count = :told_count, waiting_since = :waiting_since,"
+        " step = :step, repeats = :repeats, acknowledged = :acknowledged, held = :held, due_at = :due_at,"
+        " closed_at = :closed_at WHERE id = :id",
+        id=group_id,
+        **values,
+    )
+
+
+def mark_told(uow: UnitOfWork, group_id: UUID, begun: Sequence[UUID], ended: Sequence[UUID], now: datetime) -> None:
+    """Remember whose beginning and whose end were told."""
+    if begun:
+        uow.execute(
+            "UPDATE alert_group_members SET told_at = :now WHERE group_id = :id AND episode_id = ANY(:begun)",
+            now=now,
+            id=group_id,
+            begun=list(begun),
+        )
+        uow.execute("UPDATE alert_episodes SET told_at = :now WHERE id = ANY(:begun)", now=now, begun=list(begun))
+    if ended:
+        uow.execute(
+            "UPDATE alert_group_members SET end_told_at = :now WHERE group_id = :id AND episode_id = ANY(:ended)",
+            now=now,
+            id=group_id,
+            ended=list(ended),
+        )
+
+
+def save_mutes(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store why episodes are held back: id, muted (a list, or null)."""
+    uow.execute(
+        "UPDATE alert_episodes e SET muted = r.muted"
+        " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, muted jsonb) WHERE e.id = r.id",
+        rows=as_json(rows),
+    )
+
+
+def told_addresses(session: Session, group_id: UUID) -> list[Row[Any]]:
+    """Every address that was or may yet be told something of the group: channel, destination, recipient."""
+    rows = session.execute(
+        text(
+            "SELECT DISTINCT ON (channel, destination) channel, destination, recipient FROM notifications"
+            " WHERE group_id = :id AND state IN ('waiting', 'sending', 'delivered') ORDER BY channel, destination, id"
+        ),
+        {"id": group_id},
+    )
+    return list(rows)
+
+
+def insert_notifications(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> list[UUID]:
+    """Write what is to be told; the ids of those that were not there before: once a (group, step, address, reason)."""
+    if not rows:
+        return []
+    inserted = uow.execute(
+        "INSERT INTO notifications (id, group_id, thread, step, recipient, channel, destination, reason, event,"
+        " severity, message, fact_at, fallback_of, source)"
+        " SELECT r.id, r.group_id, r.thread, r.step, r.recipient, r.channel, r.destination, r.reason, r.event,"
+        " r.severity, r.message, r.fact_at, r.fallback_of, coalesce(r.source, 'engine')"
+        " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, group_id uuid, thread text, step integer,"
+        " recipient text, channel text, destination text, reason text, event text, severity text, message jsonb,"
+        " fact_at timestamptz, fallback_of uuid, source text)"
+        " ON CONFLICT ON CONSTRAINT uq_notifications_once DO NOTHING RETURNING id",
+        rows=as_json(rows),
+    )
+    return [row.id for row in inserted]
+
+
+def begin_pass(uow: UnitOfWork, *, away: timedelta, hold: timedelta) -> tuple[datetime, datetime | None]:
+    """(the database's now, until when all but critical alerts are held). Holds begin after the pipeline was away."""
+    row = uow.execute(
+        "UPDATE alert_clock SET passed_at = now(), hold_until = CASE WHEN passed_at IS NULL OR passed_at < now() -"
+        " make_interval(secs => :away) THEN now() + make_interval(secs => :hold) ELSE hold_until END"
+        " WHERE id = 1 RETURNING now() AS now, hold_until",
+        away=away.total_seconds(),
+        hold=hold.total_seconds(),
+    ).one()
+    return row.now, row.hold_until
+
+
+def wake(uow: UnitOfWork) -> None:
+    """Let the next pass look at every open group: a silence, a window or an answer changed."""
+    uow.execute("UPDATE alert_groups SET due_at = now() WHERE closed_at IS NULL AND (due_at IS NULL OR due_at > now())")
+
+
+def wake_groups_of(uow: UnitOfWork, episodes: Sequence[UUID]) -> None:
+    """The same for the groups that hold these episodes."""
+    uow.execute(
+        "UPDATE alert_groups SET due_at = now() WHERE closed_at IS NULL AND id IN"
+        " (SELECT group_id FROM alert_group_members WHERE episode_id = ANY(:episodes))",
+        episodes=list(episodes),
+    )
+
+
+def as_json(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as one JSON parameter."""
+    return json.dumps([json_safe(dict(row)) for row in rows], default=str)
