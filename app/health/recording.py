@@ -12,6 +12,7 @@ from sqlalchemy import Row
 
 from app import clock, signals
 from app.health import store
+from app.health.announcing import facts_of, labels_of
 from app.health.core import Decision, Flip, Policy, ServiceState, State, decide, without_future
 from app.health.results import ProbeResult
 from app.infra import ids
@@ -113,7 +114,7 @@ def _apply(uow: UnitOfWork, saving: _Saving, result: ProbeResult, decision: Deci
     elif not result.ok and saving.incident is not None:
         store.count_failure(uow, saving.incident, 1)
     for kind in decision.announce:
-        facts = _facts(result, decision, told)
+        facts = facts_of(result, decision, told)
         signals.record(uow, kind, saving.row.name, labels=_labels(saving.row, expected), facts=facts)
 
 
@@ -137,31 +138,7 @@ def _open(uow: UnitOfWork, saving: _Saving, result: ProbeResult, flip: Flip, exp
 
 
 def _labels(row: Row[Any], expected: bool) -> dict[str, str]:
-    labels = {
-        "service": row.name,
-        "kind": row.kind,
-        "severity": row.severity,
-        "essential": str(row.essential).lower(),
-    }
-    return labels | {"maintenance": "true"} if expected else labels
-
-
-def _facts(result: ProbeResult, decision: Decision, incident: UUID | None) -> dict[str, Any]:
-    flip = decision.flip
-    facts: dict[str, Any] = {
-        "state": decision.state.state,
-        "reason": decision.reason,
-        "since": decision.state.since,
-        "latency_ms": result.latency_ms,
-        "error": {"code": result.error.code, "text": result.error.text} if result.error else None,
-        "degraded": result.degraded,
-        "incident_id": incident,
-        "detection_seconds": None,
-    }
-    if flip is not None:
-        facts["before"] = flip.before
-        facts["detection_seconds"] = flip.detection.total_seconds() if flip.detection is not None else None
-    return facts
+    return labels_of(service=row.name, kind=row.kind, severity=row.severity, essential=row.essential, expected=expected)
 
 
 def _state_row(saving: _Saving) -> dict[str, Any]:
