@@ -212,9 +212,10 @@ class TestCelery:
             assert (outcome.error.code if outcome.error else None) == code
             assert age <= outcome.readings["last_tick_seconds"] < age + 2
 
-    def test_without_postgres_nothing_is_claimed_about_beat(self, database: str):
+    @pytest.mark.parametrize("part", ["beat", "alerts"])
+    def test_without_postgres_nothing_is_claimed_about_what_is_told_there(self, part: str, database: str):
         url = with_port(database, local.closed_port())
-        assert isinstance(celery.probe(target(database_url=url), celery.Options(part="beat")), CannotTell)
+        assert isinstance(celery.probe(target(database_url=url), celery.Options(part=part)), CannotTell)
 
 
 class TestTcp:
