@@ -1,9 +1,14 @@
-"""The pipeline's queries. Never commits; locks rows in the order of their ids, and skips what another pass holds."""
+"""The pipeline's queries. Never commits.
+
+Locks are taken in one order everywhere, so that nobody waits in a circle: the pass's own turn, then groups by their
+ids, then episodes by their fingerprints. What only raises episodes locks no group.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -51,13 +56,32 @@ def save_lives(uow: UnitOfWork, lives: Mapping[UUID, tuple[Episode, str | None]]
     )
 
 
-def due_episodes(uow: UnitOfWork, now: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Lock open episodes whose time has come."""
-    found: Sequence[Row[Any]] = uow.execute(
-        "SELECT * FROM alert_episodes WHERE state <> 'resolved' AND due_at <= :now"
-        " ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED",
+def take_turn(uow: UnitOfWork) -> bool:
+    """One pass at a time: False when another transaction of a pass is under way."""
+    taken: bool = uow.execute("SELECT pg_try_advisory_xact_lock(hashtext('alerts: pass'))").scalar_one()
+    return taken
+
+
+def due_episodes(uow: UnitOfWork, now: datetime, limit: int) -> list[UUID]:
+    """Open episodes whose time has come; not locked yet."""
+    rows = uow.execute(
+        "SELECT id FROM alert_episodes WHERE state <> 'resolved' AND due_at <= :now ORDER BY due_at LIMIT :limit",
         now=now,
         limit=limit,
+    )
+    return [row.id for row in rows]
+
+
+def lock_episodes(uow: UnitOfWork, episodes: Sequence[UUID]) -> Sequence[Row[Any]]:
+    """Lock these episodes after the open groups that hold them; their rows."""
+    uow.execute(
+        "SELECT id FROM alert_groups WHERE closed_at IS NULL AND id IN"
+        " (SELECT group_id FROM alert_group_members WHERE episode_id = ANY(:episodes)) ORDER BY id FOR UPDATE",
+        episodes=list(episodes),
+    )
+    found: Sequence[Row[Any]] = uow.execute(
+        "SELECT * FROM alert_episodes WHERE id = ANY(:episodes) ORDER BY fingerprint FOR UPDATE",
+        episodes=list(episodes),
     ).all()
     return found
 
@@ -182,7 +206,12 @@ def mark_told(uow: UnitOfWork, group_id: UUID, begun: Sequence[UUID], ended: Seq
             id=group_id,
             begun=list(begun),
         )
-        uow.execute("UPDATE alert_episodes SET told_at = :now WHERE id = ANY(:begun)", now=now, begun=list(begun))
+        uow.execute(
+            "WITH ordered AS (SELECT id FROM alert_episodes WHERE id = ANY(:begun) ORDER BY fingerprint FOR UPDATE)"
+            " UPDATE alert_episodes e SET told_at = :now FROM ordered o WHERE e.id = o.id",
+            now=now,
+            begun=list(begun),
+        )
     if ended:
         uow.execute(
             "UPDATE alert_group_members SET end_told_at = :now WHERE group_id = :id AND episode_id = ANY(:ended)",
@@ -195,8 +224,10 @@ def mark_told(uow: UnitOfWork, group_id: UUID, begun: Sequence[UUID], ended: Seq
 def save_mutes(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store why episodes are held back: id, muted (a list, or null)."""
     uow.execute(
-        "UPDATE alert_episodes e SET muted = r.muted"
-        " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, muted jsonb) WHERE e.id = r.id",
+        "WITH said AS (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, muted jsonb)),"
+        " ordered AS (SELECT e.id, s.muted FROM alert_episodes e JOIN said s ON s.id = e.id"
+        " ORDER BY e.fingerprint FOR UPDATE OF e)"
+        " UPDATE alert_episodes e SET muted = nullif(o.muted, 'null'::jsonb) FROM ordered o WHERE e.id = o.id",
         rows=as_json(rows),
     )
 
@@ -231,16 +262,32 @@ def insert_notifications(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> 
     return [row.id for row in inserted]
 
 
-def begin_pass(uow: UnitOfWork, *, away: timedelta, hold: timedelta) -> tuple[datetime, datetime | None]:
-    """(the database's now, until when all but critical alerts are held). Holds begin after the pipeline was away."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a pass finds: the database's now, until when all but critical alerts are held, and which steps to take."""
+
+    now: datetime
+    hold_until: datetime | None
+    posted: bool
+    advance: bool
+    group: bool
+    tell: bool
+
+
+def begin_pass(uow: UnitOfWork, *, away: timedelta, hold: timedelta) -> Work:
+    """Note that a pass begins, and see what there is to do. Holding begins when the pipeline was away for so long."""
     row = uow.execute(
         "UPDATE alert_clock SET passed_at = now(), hold_until = CASE WHEN passed_at IS NULL OR passed_at < now() -"
         " make_interval(secs => :away) THEN now() + make_interval(secs => :hold) ELSE hold_until END"
-        " WHERE id = 1 RETURNING now() AS now, hold_until",
+        " WHERE id = 1 RETURNING now() AS now, hold_until,"
+        " EXISTS (SELECT FROM alert_inbox) AS posted,"
+        " EXISTS (SELECT FROM alert_episodes WHERE state <> 'resolved' AND due_at <= now()) AS advance,"
+        f" EXISTS (SELECT FROM alert_episodes WHERE NOT routed AND state IN {SOUNDING}) AS group,"
+        " EXISTS (SELECT FROM alert_groups WHERE closed_at IS NULL AND due_at <= now()) AS tell",
         away=away.total_seconds(),
         hold=hold.total_seconds(),
     ).one()
-    return row.now, row.hold_until
+    return Work(**row._asdict())
 
 
 def wake(uow: UnitOfWork) -> None:

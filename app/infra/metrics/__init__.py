@@ -9,6 +9,8 @@ counter reset it is.
 from __future__ import annotations
 
 from app.infra.metrics.catalogue import (
+    ALERT_CHANGES,
+    ALERTS_TOLD,
     DOORBELLS,
     EXPIRED,
     HTTP_REQUESTS,
@@ -27,6 +29,8 @@ from app.infra.metrics.flusher import flush, start_flusher, stop_flusher
 from app.infra.metrics.instruments import Counter, Histogram, after_fork, know
 
 __all__ = [
+    "ALERTS_TOLD",
+    "ALERT_CHANGES",
     "DOORBELLS",
     "EXPIRED",
     "HTTP_REQUESTS",

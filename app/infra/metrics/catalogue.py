@@ -44,6 +44,12 @@ HTTP_SECONDS = Histogram(
     ("method", "route"),
     buckets=_ANSWER,
 )
+ALERT_CHANGES = Counter(
+    "smm_alert_changes_total", "Changes in the life of alerts, by the decision's reason.", ("reason", "severity")
+)
+ALERTS_TOLD = Counter(
+    "smm_alerts_told_total", "Times that a group of alerts was told to somebody, by why.", ("why", "severity")
+)
 SCRAPES = Counter("smm_scrapes_total", "Times that /metrics was read.")
 
 INSTRUMENTS: tuple[Instrument, ...] = (
@@ -58,5 +64,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     PROBE_SECONDS,
     HTTP_REQUESTS,
     HTTP_SECONDS,
+    ALERT_CHANGES,
+    ALERTS_TOLD,
     SCRAPES,
 )

@@ -1,0 +1,304 @@
+"""Groups whose time has come are decided about, and what is to be told becomes notifications with a job each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from app import clock, jobs
+from app.alerts import groups, history, links, muted, overrides, recipients, routes, rules, store
+from app.alerts.core import State
+from app.alerts.groups import Decision, Group, Member, Tell, Why
+from app.alerts.recipients import Destination
+from app.alerts.rendering import About, Subject, message_of
+from app.catalog import Catalog
+from app.config import settings
+from app.infra import ids, metrics
+from app.infra.db import UnitOfWork
+from app.jobs import Priority, Submission
+from app.notify.message import Event, Message
+from app.notify.specs import ChannelSpec, resolve_all
+
+BATCH = 100
+DELIVER = "tasks.alerts.deliver"
+NOBODY = "nobody is configured to be told"
+
+EVENTS = {
+    Why.FIRST: Event.FIRING,
+    Why.ADDED: Event.UPDATED,
+    Why.ENDED: Event.UPDATED,
+    Why.AGAIN: Event.REPEATED,
+    Why.REPEATED: Event.REPEATED,
+    Why.ESCALATED: Event.ESCALATED,
+    Why.REMINDED: Event.ESCALATED,
+    Why.ACKNOWLEDGED: Event.ACKNOWLEDGED,
+    Why.RESOLVED: Event.RESOLVED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What one look at the groups is made of."""
+
+    now: datetime
+    hold_until: datetime | None
+    catalog: Catalog
+    channels: Mapping[str, ChannelSpec]
+
+
+def prepare(now: datetime, hold_until: datetime | None, catalog: Catalog) -> Pass:
+    """For the groups looked at in one pass."""
+    return Pass(now, hold_until, catalog, resolve_all(catalog))
+
+
+def tell_due(uow: UnitOfWork, look: Pass) -> int:
+    """Decide about the groups whose time has come; how many there were, at most BATCH."""
+    rows = store.due_groups(uow, look.now, BATCH)
+    if not rows:
+        return 0
+    members = store.members_of(uow.session, [row.id for row in rows])
+    mutes = muted.of_members(uow, members, look.now, look.catalog)
+    inserted: list[UUID] = []
+    for row in rows:
+        inserted += _one(uow, row, members[row.id], mutes, look)
+    _submit(uow, inserted)
+    return len(rows)
+
+
+def _one(
+    uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], mutes: Mapping[UUID, muted.Held], look: Pass
+) -> list[UUID]:
+    decision = groups.decide(
+        group_of(row), [member_of(member, mutes) for member in members], look.now, hold_until=look.hold_until
+    )
+    inserted: list[UUID] = []
+    for tell in decision.tell:
+        told = _tell(uow, row, members, tell, look)
+        if told is None:
+            decision = Decision(group_of(row), due_at=look.now + groups.LOOK_AGAIN * 4, held=NOBODY)
+            break
+        inserted += told
+    _save(uow, row, decision, look.now)
+    return inserted
+
+
+def group_of(row: Row[Any]) -> Group:
+    """The part of a group's row that decisions are made of."""
+    return Group(
+        opened_at=row.opened_at,
+        timing=routes.timing_from_json(row.timing),
+        ladder=routes.ladder_from_json(row.ladder),
+        told_at=row.told_at,
+        told_count=row.told_count,
+        waiting_since=row.waiting_since,
+        step=row.step,
+        repeats=row.repeats,
+        acknowledged=row.acknowledged,
+    )
+
+
+def member_of(row: Row[Any], mutes: Mapping[UUID, muted.Held]) -> Member:
+    """One alert of the group with what holds it back."""
+    held = mutes.get(row.id)
+    return Member(
+        episode_id=row.id,
+        state=State(row.state),
+        severity=row.severity,
+        added_at=row.added_at,
+        told=row.member_told_at is not None,
+        end_told=row.end_told_at is not None,
+        muted=held is not None and held.is_silent,
+        not_before=held.not_before if held is not None else None,
+    )
+
+
+def _save(uow: UnitOfWork, row: Row[Any], decision: Decision, now: datetime) -> None:
+    after = decision.group
+    store.save_group(
+        uow,
+        row.id,
+        {
+            "told_at": after.told_at,
+            "told_count": after.told_count,
+            "waiting_since": after.waiting_since,
+            "step": after.step,
+            "repeats": after.repeats,
+            "acknowledged": after.acknowledged,
+            "held": decision.held,
+            "due_at": None if decision.closed else decision.due_at,
+            "closed_at": now if decision.closed else None,
+        },
+    )
+    if decision.closed:
+        history.add(uow, "group_closed", group_id=row.id, facts={"held": decision.held} if decision.held else None)
+
+
+def _tell(uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tell, look: Pass) -> list[UUID] | None:
+    """Write the notifications of one telling; their ids. None when nobody is configured to be told at all."""
+    event = EVENTS[tell.why]
+    addresses, reasons = _addresses(uow, row, tell, event, look)
+    if not addresses and tell.notify is None:
+        return None
+    fact_at = _fact_at(tell, members, look.now)
+    message = _message(row, members, tell, event, look)
+    made = [_notification(row, tell, message, address, fact_at) for address in addresses]
+    inserted = store.insert_notifications(uow, made)
+    store.mark_told(uow, row.id, tell.begun, tell.ended, look.now)
+    history.add(
+        uow,
+        "told",
+        group_id=row.id,
+        facts={
+            "why": tell.why,
+            "step": tell.step,
+            "to": [f"{address.recipient} by {address.channel}" for address in addresses],
+            "begun": len(tell.begun),
+            "ended": len(tell.ended),
+            **({"not": list(reasons)} if reasons else {}),
+        },
+    )
+    metrics.ALERTS_TOLD.inc(why=tell.why, severity=row.severity)
+    return inserted
+
+
+def _addresses(
+    uow: UnitOfWork, row: Row[Any], tell: Tell, event: Event, look: Pass
+) -> tuple[list[Destination], Sequence[str]]:
+    """Who is told: the route's receiver, the step's recipients, or everybody who was told before."""
+    if tell.notify == ():
+        known = [
+            Destination(address.channel, address.destination or None, address.recipient)
+            for address in store.told_addresses(uow.session, row.id)
+        ]
+        return [address for address in known if _wants(address, event, look)], ()
+    names = (f"receiver:{row.receiver}",) if tell.notify is None else tell.notify
+    found = recipients.expand(
+        names if row.receiver or tell.notify else (),
+        telling=look.catalog.telling,
+        team=row.team,
+        now=look.now,
+        overrides=overrides.current(uow.session, look.now),
+    )
+    return [address for address in found.destinations if address.enabled], found.reasons
+
+
+def _wants(address: Destination, event: Event, look: Pass) -> bool:
+    """Is this channel told of answers and of ends? One that left the catalogue is not."""
+    spec = look.channels.get(address.channel)
+    if spec is None:
+        return False
+    return spec.module.ACKNOWLEDGES if event is Event.ACKNOWLEDGED else spec.channel.send_resolved
+
+
+def _fact_at(tell: Tell, members: Sequence[Row[Any]], now: datetime) -> datetime:
+    """The moment of what is told: when the first of the new ones fired, or the last one ended; else now."""
+    begun, ended = set(tell.begun), set(tell.ended)
+    fired = [row.fired_at for row in members if row.id in begun and row.fired_at]
+    if fired:
+        return min(fired)
+    over: list[datetime] = [row.resolved_at for row in members if row.id in ended and row.resolved_at]
+    return max(over) if over and tell.why is Why.RESOLVED else now
+
+
+def _message(row: Row[Any], members: Sequence[Row[Any]], tell: Tell, event: Event, look: Pass) -> Message:
+    """What every address is told; its key is each notification's own."""
+    about = About(
+        key="",
+        thread=row.thread,
+        event=event,
+        at=look.now,
+        receiver=row.receiver or "",
+        route=row.route,
+        group_labels=row.labels,
+        external_url=settings().external_url,
+        note=note_of(tell, row, look.now),
+        links=links.of_group(settings(), row.id, look.now) if event is not Event.RESOLVED else (),
+    )
+    spoken_of = [member for member in members if event is Event.RESOLVED or _is_current(member, tell)]
+    return message_of(about, [subject_of(member, look.catalog) for member in spoken_of])
+
+
+def _notification(
+    row: Row[Any], tell: Tell, message: Message, address: Destination, fact_at: datetime
+) -> dict[str, Any]:
+    key = ids.uuid7()
+    return {
+        "id": key,
+        "group_id": row.id,
+        "thread": row.thread,
+        "step": tell.step,
+        "recipient": address.recipient,
+        "channel": address.channel,
+        "destination": address.to or "",
+        "reason": tell.reason,
+        "event": message.event,
+        "severity": message.severity,
+        "message": replace(message, key=str(key)).as_json(),
+        "fact_at": clock.iso(fact_at),
+    }
+
+
+def _is_current(member: Row[Any], tell: Tell) -> bool:
+    """Does it still sound, or is its end what is told?"""
+    return member.state != State.RESOLVED or member.id in tell.ended
+
+
+def subject_of(row: Row[Any], catalog: Catalog) -> Subject:
+    """An episode's row as a message speaks of it, with the catalogue's words where it has none of its own."""
+    return Subject(
+        id=row.id,
+        fingerprint=row.fingerprint,
+        name=row.name,
+        severity=row.severity,
+        state=State(row.state),
+        labels=row.labels,
+        annotations=rules.enrich(catalog.telling, row.labels, row.annotations),
+        starts_at=row.starts_at,
+        team=row.team,
+        service=row.service,
+        resolved_at=row.resolved_at,
+        acknowledged_by=row.acknowledged_by,
+        generator_url=row.generator_url,
+        flapping=row.flapping,
+    )
+
+
+def note_of(tell: Tell, row: Row[Any], now: datetime) -> str:
+    """Why this message comes now, where that is not obvious."""
+    match tell.why:
+        case Why.ADDED:
+            return f"{len(tell.begun)} more since the last message"
+        case Why.ENDED:
+            return f"{len(tell.ended)} of them are over"
+        case Why.AGAIN:
+            return "still firing: the acknowledgement or the silence has run out"
+        case Why.REPEATED:
+            return "still firing, and nobody has answered"
+        case Why.ESCALATED | Why.REMINDED:
+            minutes = 0 if row.told_at is None else int((now - row.told_at).total_seconds() // 60)
+            return f"escalated to step {tell.step}: nobody has answered for {minutes} min"
+        case Why.ACKNOWLEDGED:
+            return "somebody is at it"
+        case Why.FIRST | Why.RESOLVED:
+            return ""
+
+
+def _submit(uow: UnitOfWork, notifications: Sequence[UUID]) -> None:
+    jobs.submit_many(
+        uow,
+        [
+            Submission(
+                DELIVER,
+                {"notification_id": str(notification)},
+                key=str(notification),
+                priority=Priority.HIGH,
+                caller="alerts",
+            )
+            for notification in notifications
+        ],
+    )
