@@ -256,6 +256,12 @@ def _step_due(group: Group) -> tuple[datetime, StepPlan] | None:
     return group.ladder.after(group.waiting_since, plan.after), plan
 
 
+def step_due(group: Group) -> datetime | None:
+    """When the next step of the ladder is taken unless somebody answers; None: there is none."""
+    due = _step_due(group)
+    return None if due is None else due[0]
+
+
 def _climb(group: Group, view: _View, now: datetime, plan: StepPlan) -> Decision:
     again = group.step > 0 and group.ladder is not None and plan is group.ladder.steps[group.step - 1]
     count = group.told_count + 1

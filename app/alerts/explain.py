@@ -1,0 +1,258 @@
+"""Who is told of an alert, when, by what, or why not: of one that is there, or of one that might come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from app import catalog as catalogs
+from app import clock
+from app.alerts import fingerprint as fingerprints
+from app.alerts import groups, history, muted, overrides, recipients, routes, rules, telling
+from app.alerts.core import State
+from app.alerts.groups import Group, LadderPlan
+from app.catalog import Catalog
+from app.errors import Invalid, NotFound, Problem
+from app.infra import ids
+
+MOST_NOTIFICATIONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An alert that might come, as far as muting looks at one."""
+
+    fingerprint: str
+    labels: Mapping[str, str]
+    severity: str
+    team: str | None
+    quiet_until: datetime | None = None
+
+
+def dry_run(
+    session: Session, labels: Mapping[str, str], annotations: Mapping[str, str] | None = None, *, now: datetime
+) -> dict[str, Any]:
+    """What would happen to an alert with these labels that began to fire `now`. Raises Invalid without a name."""
+    if not labels.get("alertname"):
+        raise Invalid([Problem("labels.alertname", "is required")], subject="alert")
+    catalog = catalogs.current()
+    severity = rules.severity_of(catalog.telling, labels)
+    team = rules.team_of(catalog.telling, labels)
+    draft = Draft(fingerprints.fingerprint(labels), labels, severity, team)
+    held = muted.held_of(muted.muting_now(session, now, catalog), draft, now, catalog.telling)
+    placed = routes.place(catalog, labels, severity=severity, team=team)
+    return {
+        "at": clock.iso(now),
+        "fingerprint": draft.fingerprint,
+        "name": labels["alertname"],
+        "severity": severity,
+        "team": team,
+        "service": rules.service_of(labels),
+        "annotations": dict(rules.enrich(catalog.telling, labels, annotations or {})),
+        "muted": held.as_json(),
+        "told": bool(placed) and not held.is_silent,
+        "routes": [_planned(session, catalog, place.row, held, now) for place in placed],
+    }
+
+
+def _planned(
+    session: Session, catalog: Catalog, row: Mapping[str, Any], held: muted.Held, now: datetime
+) -> dict[str, Any]:
+    """One route as it would be taken: the open group that the alert would join, or when a new one would speak."""
+    timing = routes.timing_from_json(row["timing"])
+    ladder = routes.ladder_from_json(row["ladder"])
+    joined = _open_group(session, str(row["thread"]))
+    at: datetime | None = max(now + timing.wait, held.not_before or now)
+    if joined is not None and joined.told_at is not None:
+        at = max(now, joined.told_at + timing.interval, held.not_before or now)
+    if held.is_silent:
+        at = None
+    names = [f"receiver:{row['receiver']}"] if row["receiver"] else []
+    return {
+        "route": row["route"],
+        "receiver": row["receiver"],
+        "group": {"labels": dict(row["labels"]), "thread": row["thread"], "joins": str(joined.id) if joined else None},
+        "first_message_at": clock.iso(at) if at else None,
+        **_people(session, catalog, names, row["team"], now),
+        "repeated_every_seconds": timing.repeat.total_seconds(),
+        "ladder": _steps(session, catalog, ladder, row["team"], since=at, now=now, taken=0),
+    }
+
+
+def _people(
+    session: Session, catalog: Catalog, names: Sequence[str], team: str | None, now: datetime
+) -> dict[str, Any]:
+    found = recipients.expand(
+        names, telling=catalog.telling, team=team, now=now, overrides=overrides.current(session, now)
+    )
+    listed = [
+        {
+            "recipient": item.recipient,
+            "person": item.person,
+            "channel": item.channel,
+            "to": item.to,
+            "enabled": item.enabled,
+        }
+        for item in found.destinations
+    ]
+    return {"recipients": listed, "not_told": list(found.reasons) if listed else [*found.reasons, telling.NOBODY]}
+
+
+def _steps(
+    session: Session,
+    catalog: Catalog,
+    ladder: LadderPlan | None,
+    team: str | None,
+    *,
+    since: datetime | None,
+    now: datetime,
+    taken: int,
+) -> list[dict[str, Any]]:
+    """The steps that are left, each with the moment at which it is taken unless somebody answers before."""
+    steps = []
+    for number, step in enumerate(ladder.steps if ladder else (), start=1):
+        if number <= taken:
+            continue
+        since = ladder.after(since, step.after) if ladder is not None and since is not None else None
+        steps.append(
+            {
+                "step": number,
+                "at": clock.iso(since) if since else None,
+                "notify": list(step.notify),
+                **_people(session, catalog, step.notify, team, now),
+            }
+        )
+    return steps
+
+
+def explain_episode(session: Session, episode_id: UUID, *, now: datetime) -> dict[str, Any]:
+    """Everything that decides about an alert, what was told of it, and what comes next. Raises NotFound."""
+    row = session.execute(text("SELECT * FROM alert_episodes WHERE id = :id"), {"id": episode_id}).one_or_none()
+    if row is None:
+        raise NotFound(f"no alert has the id {episode_id}")
+    catalog = catalogs.current()
+    is_open = row.state != State.RESOLVED
+    held = muted.held_of(muted.muting_now(session, now, catalog), row, now, catalog.telling) if is_open else None
+    return {
+        "id": str(row.id),
+        "at": clock.iso(now),
+        "fingerprint": row.fingerprint,
+        "name": row.name,
+        "labels": row.labels,
+        "severity": row.severity,
+        "team": row.team,
+        "state": row.state,
+        "why": _why(row),
+        "muted": held.as_json() if held else [],
+        "groups": [_group(session, catalog, row, group, now) for group in _groups_of(session, row.id)],
+        "history": history.of_episode(session, row.id, 200),
+    }
+
+
+def _why(row: Row[Any]) -> str:
+    """The episode's state in a sentence."""
+    match State(row.state):
+        case State.PENDING if row.fires_at:
+            return f"seen since {clock.iso(row.starts_at)}; fires at {clock.iso(row.fires_at)} if it lasts"
+        case State.PENDING:
+            return f"seen {row.occurrences} times; its rule wants more before it fires"
+        case State.FIRING if row.held:
+            return f"it ended, but it flaps: believed at {clock.iso(row.ends_at)} if it stays quiet"
+        case State.FIRING if not row.routed:
+            return "fires, and is about to be grouped"
+        case State.FIRING:
+            return f"fires since {clock.iso(row.starts_at)}"
+        case State.ACKNOWLEDGED:
+            until = f" until {clock.iso(row.acknowledged_until)}" if row.acknowledged_until else ""
+            return f"acknowledged by {row.acknowledged_by}{until}"
+        case State.RESOLVED:
+            return f"over since {clock.iso(row.resolved_at)} ({row.resolved_by or 'resolved'})"
+
+
+def _group(session: Session, catalog: Catalog, episode: Row[Any], row: Row[Any], now: datetime) -> dict[str, Any]:
+    group = telling.group_of(row)
+    return {
+        "id": str(row.id),
+        "route": row.route,
+        "receiver": row.receiver,
+        "labels": row.labels,
+        "thread": row.thread,
+        "alerts": row.alerts,
+        "opened_at": clock.iso(row.opened_at),
+        "closed_at": _iso(row.closed_at),
+        "told_at": _iso(row.told_at),
+        "told_count": row.told_count,
+        "step": row.step,
+        "waiting_since": _iso(row.waiting_since),
+        "held": row.held,
+        "next_look_at": _iso(row.due_at),
+        "next": _next(row, group, now),
+        **_people(session, catalog, [f"receiver:{row.receiver}"] if row.receiver else [], row.team, now),
+        "ladder": _steps(session, catalog, group.ladder, row.team, since=row.waiting_since, now=now, taken=row.step),
+        "notifications": _notifications(session, row.id, since=row.added_at, told=episode.told_at),
+    }
+
+
+def _next(row: Row[Any], group: Group, now: datetime) -> str:
+    """What happens next, in a sentence."""
+    if row.closed_at is not None:
+        return "nothing: the group is closed"
+    if row.acknowledged:
+        return "nothing until the acknowledgement runs out or something new fires"
+    if row.told_at is None:
+        return f"{row.held or 'the first message'}; looked at again at {_iso(row.due_at)}"
+    due = groups.step_due(group)
+    if due is not None and row.waiting_since is not None:
+        return f"without an answer, step {row.step + 1} of the ladder at {clock.iso(due)}"
+    return f"told again at {clock.iso(row.told_at + group.timing.repeat)} unless somebody answers"
+
+
+def _groups_of(session: Session, episode_id: UUID) -> Sequence[Row[Any]]:
+    return session.execute(
+        text(
+            "SELECT g.*, m.added_at, (SELECT count(*) FROM alert_group_members WHERE group_id = g.id) AS alerts"
+            " FROM alert_group_members m JOIN alert_groups g ON g.id = m.group_id"
+            " WHERE m.episode_id = :id ORDER BY g.id"
+        ),
+        {"id": episode_id},
+    ).all()
+
+
+def _open_group(session: Session, thread: str) -> Row[Any] | None:
+    return session.execute(
+        text("SELECT * FROM alert_groups WHERE thread = :thread AND closed_at IS NULL"), {"thread": thread}
+    ).one_or_none()
+
+
+def _notifications(session: Session, group_id: UUID, *, since: datetime, told: datetime | None) -> list[dict[str, Any]]:
+    """What the group was told since this alert was in it."""
+    rows = session.execute(
+        text("SELECT * FROM notifications WHERE group_id = :id AND id >= :floor ORDER BY id LIMIT :limit"),
+        {"id": group_id, "floor": ids.floor(min(since, told or since)), "limit": MOST_NOTIFICATIONS},
+    )
+    return [
+        {
+            "id": str(row.id),
+            "at": clock.iso(row.created_at),
+            "reason": row.reason,
+            "step": row.step,
+            "recipient": row.recipient,
+            "channel": row.channel,
+            "to": row.destination or None,
+            "state": row.state,
+            "attempts": row.attempts,
+            "finished_at": _iso(row.finished_at),
+            "error": row.error,
+        }
+        for row in rows
+    ]
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return clock.iso(moment) if moment is not None else None
