@@ -192,14 +192,14 @@ def _group(session: Session, catalog: Catalog, episode: Row[Any], row: Row[Any],
         "waiting_since": _iso(row.waiting_since),
         "held": row.held,
         "next_look_at": _iso(row.due_at),
-        "next": _next(row, group, now),
+        "next": _next(row, group),
         **_people(session, catalog, [f"receiver:{row.receiver}"] if row.receiver else [], row.team, now),
         "ladder": _steps(session, catalog, group.ladder, row.team, since=row.waiting_since, now=now, taken=row.step),
         "notifications": _notifications(session, row.id, since=row.added_at, told=episode.told_at),
     }
 
 
-def _next(row: Row[Any], group: Group, now: datetime) -> str:
+def _next(row: Row[Any], group: Group) -> str:
     """What happens next, in a sentence."""
     if row.closed_at is not None:
         return "nothing: the group is closed"
