@@ -31,6 +31,7 @@ def result(mark: str, second: float) -> ProbeResult:
         readings={"status_code": 200 if ok else 500},
         error=None if ok else ProbeError("status", "answered 500"),
         degraded="latency_ms is 512, degraded from 450" if mark == "g" else None,
+        warnings=("latency_ms is 60, warning from 50",) if mark == "w" else (),
     )
 
 
@@ -50,7 +51,8 @@ def service(name: str = "web"):
 
 def told(name: str = "web") -> list[str]:
     with read_only() as session:
-        return [signal.kind for signal in signals.timeline(session, subject=name)][::-1]
+        found = signals.timeline(session, subject=name)
+    return [signal.kind for signal in sorted(found, key=lambda signal: signal.sequence)]
 
 
 @pytest.fixture
@@ -193,3 +195,54 @@ def test_a_check_made_due_while_its_probe_ran_stays_due():
     assert service("web").next_check_at == now - timedelta(seconds=1)
     store("web", ProbeResult(ok=True, started_at=now, finished_at=now))
     assert service("web").next_check_at == now + timedelta(seconds=60)
+
+
+@pytest.mark.usefixtures("web")
+def test_a_warning_is_told_when_it_begins_and_when_it_is_over_and_not_between():
+    for second, mark in enumerate("uwwwuw"):
+        store("web", result(mark, second))
+    assert told() == ["health.warning", "health.warning_over", "health.warning"]
+    with read_only() as session:
+        signal = signals.timeline(session, subject="web")[0]
+    assert signal.labels == {"service": "web", "kind": "tcp", "severity": "critical", "essential": "false"}
+    assert signal.facts["warnings"] == ["latency_ms is 60, warning from 50"]
+    assert datetime.fromisoformat(signal.facts["since"]) == at(5)
+
+
+@pytest.mark.usefixtures("web")
+def test_a_single_failure_does_not_end_a_warning_and_a_fall_does():
+    store("web", *(result(mark, second) for second, mark in enumerate("wdwdd")))
+    assert told() == ["health.warning"]
+    assert service().warning
+    store("web", result("d", 10))
+    assert told() == ["health.warning", "health.warning_over", "health.down"]
+    assert not service().warning
+    store("web", result("w", 20), result("w", 21))
+    assert told()[3:] == ["health.up", "health.warning"]
+
+
+@pytest.mark.usefixtures("web")
+def test_a_warning_ends_before_the_service_is_degraded_and_begins_after_it_has_recovered():
+    store("web", *(result(mark, second) for second, mark in enumerate("wgw")))
+    assert told() == [
+        "health.warning",
+        "health.warning_over",
+        "health.degraded",
+        "health.recovered",
+        "health.warning",
+    ]
+
+
+@pytest.mark.usefixtures("web")
+def test_while_a_service_flaps_its_warnings_are_not_told():
+    seconds = iter(range(10_000))
+    for mark in "u" + "gu" * 11:
+        store("web", result(mark, next(seconds)))
+    assert told()[-1] == "health.flapping_started"
+    known = len(told())
+    for mark in "wgwugw":
+        store("web", result(mark, next(seconds)))
+    assert len(told()) == known
+    for _ in range(40):
+        store("web", result("w", next(seconds)))
+    assert told()[known:] == ["health.flapping_stopped", "health.warning"]
