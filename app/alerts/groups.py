@@ -172,7 +172,7 @@ def _first(group: Group, view: _View, now: datetime, hold_until: datetime | None
     ready = _ready(view.fresh, now)
     told = replace(group, told_at=now, told_count=1, waiting_since=now, step=0, repeats=0)
     tell = Tell(Why.FIRST, Why.FIRST, 0, None, begun=tuple(member.episode_id for member in ready))
-    return Decision(told, (tell,), due_at=_next(told, _after(view, ready), now)
+    return Decision(told, (tell,), due_at=_next(told, _after(view, ready), now))
 
 
 def _begins_at(group: Group, view: _View, hold_until: datetime | None) -> datetime:
@@ -207,12 +207,12 @@ def _later(group: Group, view: _View, now: datetime) -> Decision:
         return _climb(group, view, now, step)
     if view.unanswered and group.told_at is not None and now >= group.told_at + group.timing.repeat:
         return _told(group, view, now, Why.REPEATED, restart=False)
-    return Decision(group, due_at=_next(group, view, now)
+    return Decision(group, due_at=_next(group, view, now))
 
 
 def _answered(group: Group, view: _View, now: datetime) -> Decision:
     if group.acknowledged:
-        return Decision(group, due_at=_next(group, view, now, held="somebody is at it")
+        return Decision(group, due_at=_next(group, view, now), held="somebody is at it")
     count = group.told_count + 1
     calm = replace(group, acknowledged=True, waiting_since=None, step=0, repeats=0, told_count=count)
     tell = Tell(Why.ACKNOWLEDGED, f"{Why.ACKNOWLEDGED}-{count}", group.step, ())
@@ -234,7 +234,7 @@ def _told(group: Group, view: _View, now: datetime, why: Why, *, restart: bool) 
         begun=tuple(member.episode_id for member in ready),
         ended=tuple(member.episode_id for member in view.ended),
     )
-    return Decision(told, (tell,), due_at=_next(told, _after(view, ready), now)
+    return Decision(told, (tell,), due_at=_next(told, _after(view, ready), now))
 
 
 def _after(view: _View, ready: Sequence[Member]) -> _View:
@@ -276,7 +276,7 @@ def _climb(group: Group, view: _View, now: datetime, plan: StepPlan) -> Decision
     else:
         up = replace(group, step=group.step + 1, repeats=0, waiting_since=now, told_count=count)
         tell = Tell(Why.ESCALATED, f"{Why.ESCALATED}-{count}", up.step, plan.notify)
-    return Decision(up, (tell,), due_at=_next(up, view, now)
+    return Decision(up, (tell,), due_at=_next(up, view, now))
 
 
 def _next(group: Group, view: _View, now: datetime) -> datetime | None:
