@@ -245,4 +245,4 @@ def test_while_a_service_flaps_its_warnings_are_not_told():
     assert len(told()) == known
     for _ in range(40):
         store("web", result("w", next(seconds)))
-    assert told()[known:] == ["health.flapping_stopped", "health.warning"]
+    assert told()[known:] == ["health.flapping_stopped", "health.recovered", "health.warning"]
