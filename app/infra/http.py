@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -25,13 +25,14 @@ from app.infra import egress, wire
 
 MAX_BODY_BYTES = 1_048_576
 MAX_RETRY_AFTER = timedelta(hours=1)
+BUSY = frozenset({408, 425, 429})
+"""Statuses besides 5xx that are worth another try."""
 _CONNECT_SECONDS = 5.0
-_BUSY = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A finished exchange that succeeded (2xx)."""
+    """What the other side answered: a success (2xx), except to `attempt`."""
 
     status: int
     headers: httpx.Headers
@@ -78,6 +79,27 @@ def exchange(
         return Answer(response.status_code, response.headers, read_bounded(response, max_body_bytes))
 
 
+def attempt(
+    through: httpx.Client, method: str, url: str, *, content: bytes, headers: Mapping[str, str], max_body_bytes: int
+) -> Answer:
+    """One request and its answer, whatever its status. Raises Transient where none came, Permanent where none can.
+
+    A status is an answer even when its body breaks off, comes too late or is too long: what came of it is kept.
+    """
+    with (
+        _one_deadline(through),
+        errors_of(url),
+        through.stream(method, url, content=content, headers=headers) as response,
+    ):
+        body = bytearray()
+        with suppress(httpx.TransportError):
+            for chunk in response.iter_raw():
+                body += chunk
+                if len(body) >= max_body_bytes:
+                    break
+        return Answer(response.status_code, response.headers, bytes(body[:max_body_bytes]))
+
+
 def post_guarded(
     url: str, *, content: bytes, headers: Mapping[str, str], allow: tuple[str, ...], timeout_seconds: float
 ) -> int:
@@ -111,7 +133,7 @@ def raise_for_status(response: httpx.Response) -> None:
     status = response.status_code
     if 200 <= status < 300:
         return
-    if status in _BUSY or status >= 500:
+    if status in BUSY or status >= 500:
         wait = retry_after(response.headers.get("retry-after"), clock.now())
         raise Transient(f"answered {status}", retry_after=wait)
     if 300 <= status < 400:
@@ -146,7 +168,7 @@ def errors_of(url: str) -> Iterator[None]:
     except httpx.TooManyRedirects:
         raise Permanent(f"{_origin(url)}: redirects too often") from None
     except httpx.TransportError as error:
-        raise Transient(f"{_origin(url)}: {_reason(error)}") from error
+        raise Transient(f"{_origin(url)}: {network_reason(error)}") from error
     except Transient as error:
         raise Transient(f"{_origin(url)}: {error}", retry_after=error.retry_after) from None
     except wire.Refused as error:
@@ -256,7 +278,8 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.decode('ascii', 'replace')}" if parts.host else "the address"
 
 
-def _reason(error: BaseException) -> str:
+def network_reason(error: BaseException) -> str:
+    """Why nothing came of a connection, in words without addresses."""
     seen: BaseException | None = error
     while seen is not None:
         match seen:

@@ -35,6 +35,15 @@ PROBE_SECONDS = Histogram(
     "smm_probe_duration_seconds", "Run time of one probe of a service, by kind.", ("kind",), buckets=_ANSWER
 )
 
+NOTIFICATION_ATTEMPTS = Counter(
+    "smm_notification_attempts_total",
+    "Tries to send a message through a channel: delivered, rate_limited, transient (worth another try) or permanent.",
+    ("channel", "outcome"),
+)
+NOTIFICATION_SECONDS = Histogram(
+    "smm_notification_send_seconds", "Run time of one try to send a message.", ("channel",), buckets=_ANSWER
+)
+
 HTTP_REQUESTS = Counter(
     "smm_http_requests_total", "Requests to our API and console that were answered.", ("method", "route", "status")
 )
@@ -62,6 +71,8 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     EXPIRED,
     PROBES,
     PROBE_SECONDS,
+    NOTIFICATION_ATTEMPTS,
+    NOTIFICATION_SECONDS,
     HTTP_REQUESTS,
     HTTP_SECONDS,
     ALERT_CHANGES,

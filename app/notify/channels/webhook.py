@@ -1,0 +1,104 @@
+"""What Alertmanager posts to webhooks, version 4: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config.
+
+`Idempotency-Key` is the notification's own and the same at each try. With a secret the body is signed:
+`X-Smm-Signature: sha256=<HMAC-SHA256 in hex>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from typing import Any
+
+import httpx
+from pydantic import Field, SecretStr, field_validator
+
+from app import clock
+from app.infra.text import json_safe
+from app.notify.calling import encoded, judged, post
+from app.notify.channel import Options as BaseOptions
+from app.notify.channel import Rate, SecretUrl, digest
+from app.notify.message import AlertLine, Delivery, Event, Message, Outcome
+
+KIND = "webhook"
+SUMMARY = "a POST of what Alertmanager posts (version 4), signed"
+RATE = Rate(per_second=10, burst=50)
+DEDUPLICATES = True
+THREADS = False
+TAKES_TO = False
+ACKNOWLEDGES = False
+
+NEVER = "0001-01-01T00:00:00Z"
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_OURS = frozenset({"content-type", "content-length", "host", "idempotency-key", "x-smm-signature", "x-smm-event"})
+
+
+class Options(BaseOptions):
+    """Where to, and how the other side knows us."""
+
+    url: SecretUrl = Field(description="address to post to")
+    secret: SecretStr | None = Field(default=None, description="signs the body: X-Smm-Signature")
+    headers: dict[str, SecretStr] = Field(default_factory=dict, description="more request headers; never shown")
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, text in value.items():
+            if not _HEADER.fullmatch(name) or name.lower() in _OURS:
+                raise ValueError(f'"{name}" is no header that can be given')
+            plain = text.get_secret_value()
+            if not plain.isascii() or not plain.isprintable():
+                raise ValueError(f'the value of "{name}" must be printable ASCII')
+        return value
+
+
+def destination(options: Options, _to: str | None) -> str:
+    """`webhook:HOST:` and a digest of the address."""
+    url = options.url.get_secret_value()
+    return f"{KIND}:{httpx.URL(url).host}:{digest(url)}"
+
+
+def send(delivery: Delivery, options: Options) -> Outcome:
+    """One POST; any 2xx is taken for taken, whatever the body says."""
+    message = delivery.message
+    body = encoded(json_safe(alertmanager_body(message)))
+    headers = {name: value.get_secret_value() for name, value in options.headers.items()}
+    headers |= {"Idempotency-Key": _header(message.key), "X-Smm-Event": message.event.value}
+    if options.secret is not None:
+        signature = hmac.new(options.secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
+        headers["X-Smm-Signature"] = f"sha256={signature}"
+    return judged(post(delivery, options.url.get_secret_value(), body, headers=headers), page_is_answer=True)
+
+
+def alertmanager_body(message: Message) -> dict[str, Any]:
+    """The message as Alertmanager's, version 4."""
+    return {
+        "version": "4",
+        "groupKey": message.group_key,
+        "truncatedAlerts": max(0, message.firing + message.resolved - len(message.alerts)),
+        "status": "resolved" if message.event is Event.RESOLVED else "firing",
+        "receiver": message.receiver,
+        "groupLabels": message.group_labels,
+        "commonLabels": message.common_labels,
+        "commonAnnotations": message.common_annotations,
+        "externalURL": message.external_url,
+        "alerts": [_alert(alert) for alert in message.alerts],
+    }
+
+
+def _alert(alert: AlertLine) -> dict[str, Any]:
+    return {
+        "status": alert.status,
+        "labels": alert.labels,
+        "annotations": alert.annotations,
+        "startsAt": clock.iso(alert.starts_at),
+        "endsAt": NEVER if alert.ends_at is None else clock.iso(alert.ends_at),
+        "generatorURL": alert.generator_url,
+        "fingerprint": alert.fingerprint,
+    }
+
+
+def _header(text: str) -> str:
+    """A key as it can stand in a header: as it is, else its digest, which is as stable."""
+    return text if text.isascii() and text.isprintable() and len(text) <= 200 else digest(text)
