@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,10 +12,13 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.alerts import hours, muting, routes, silences, store
-from app.alerts.muting import Mute, Muting
+from app.alerts import muting, routes, silences, store
+from app.alerts.matchers import parse
+from app.alerts.muting import By, Mute, Muting
 from app.catalog import Catalog, Inhibition, Telling
 from app.infra.db import UnitOfWork
+
+_SILENT = (By.SILENCE, By.INHIBITION, By.MAINTENANCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Held:
     @property
     def is_silent(self) -> bool:
         """Is it held back whatever people were told before (a silence, a window, its cause)?"""
-        return any(mute.by in muting.SILENT for mute in self.mutes)
+        return any(mute.by in _SILENT for mute in self.mutes)
 
     def as_json(self) -> list[dict[str, Any]]:
         """For the alert's row and for people."""
@@ -68,32 +71,43 @@ def of_members(
 def muting_now(session: Session, now: datetime, catalog: Catalog) -> Muting:
     """Silences, windows and firing causes as they stand."""
     telling = catalog.telling
-    sources = store.firing(session, _source_names(telling.inhibitions)) if telling.inhibitions else []
-    return Muting(silences.active(session, now), telling.inhibitions, telling.mutes, sources)
+    return Muting(
+        silences.active(session, now), telling.inhibitions, telling.mutes, _sources(session, telling.inhibitions)
+    )
+
+
+def _sources(session: Session, inhibitions: Sequence[Inhibition]) -> Iterator[tuple[str, dict[str, str]]]:
+    """What may inhibit, read when the first target comes."""
+    yield from store.firing(session, source_names(inhibitions))
 
 
 def held_of(present: Muting, row: Any, now: datetime, telling: Telling) -> Held:
-    """What holds this alert back. `row` has fingerprint, labels, severity, team and quiet_until."""
-    mutes = [*present.of(row.fingerprint, row.labels, now)]
-    waits = []
-    if row.quiet_until is not None and row.quiet_until > now:
-        mutes.append(muting.cooldown(row.quiet_until))
-        waits.append(row.quiet_until)
+    """What holds this alert back. `row` has labels, severity, team and quiet_until."""
+    found = [
+        *present.of(row.labels, now),
+        muting.cooldown(row.quiet_until, now, severity=row.severity),
+        _outside_hours(row, now, telling),
+    ]
+    mutes = tuple(mute for mute in found if mute is not None)
+    waits = [mute.until for mute in mutes if mute.by not in _SILENT and mute.until is not None]
+    return Held(mutes, max(waits, default=None))
+
+
+def _outside_hours(row: Any, now: datetime, telling: Telling) -> Mute | None:
+    """Held back until work begins, where the ladder of its severity says that it can wait."""
     ladder = telling.ladders.get(row.severity)
-    if ladder is not None and ladder.business_hours and routes.SYNTHETIC not in row.labels:
-        opens = hours.opens_at(routes.hours_of(telling, row.team), now)
-        if opens > now:
-            mutes.append(muting.outside_hours(opens, row.team))
-            waits.append(opens)
-    return Held(tuple(mutes), max(waits, default=None))
+    if ladder is None or not ladder.business_hours or routes.SYNTHETIC in row.labels:
+        return None
+    return muting.outside_hours(routes.hours_of(telling, row.team), now)
 
 
-def _source_names(inhibitions: Sequence[Inhibition]) -> list[str] | None:
+def source_names(inhibitions: Sequence[Inhibition]) -> list[str] | None:
     """The names that causes can have, where every rule names one; None: any alert may be a cause."""
     names: set[str] = set()
     for inhibition in inhibitions:
-        named = muting.names_of(inhibition)
-        if named is None:
+        matchers = map(parse, inhibition.source)
+        named = [m.value for m in matchers if m.name == "alertname" and m.is_equal and not m.is_regex]
+        if not named:
             return None
-        names |= named
+        names.update(named)
     return sorted(names)
