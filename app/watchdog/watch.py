@@ -1,4 +1,8 @@
-"""The watch itself: probe what is due, decide in memory, write it down, hand it on. Every wait here is short."""
+"""The watch itself: probe what is due, decide in memory, write it down, hand it on. Every wait here is short.
+
+A failure that a fallen cause explains is not a fact about the service: nothing is recorded of it, as of workers while
+Redis is away. Before a service with causes is called down, each of them is asked.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from app import catalog, clock
 from app.errors import SmmError
@@ -20,32 +25,59 @@ from app.health.results import ProbeResult
 from app.health.specs import Spec, resolve_all
 from app.infra.heartbeat import Heartbeat
 from app.infra.logging import get_logger
+from app.watchdog.causes import behind
+from app.watchdog.falls import Fall
 from app.watchdog.spool import Spool
 
 CONFIRM_TIMEOUT_SECONDS = 2.0
 CANNOT_TELL_AGAIN_SECONDS = 2.0
 WRITE_EVERY_SECONDS = 5.0
+CAUSES_SECONDS = 15.0
+"""The longest that a service's fall waits for answers about its causes."""
 
 log = get_logger(__name__)
 
 
+class Pages(Protocol):
+    """Who is told of falls. Both are called again and again, and return at once."""
+
+    def fallen(self, fall: Fall) -> None: ...
+
+    def risen(self, name: str) -> None: ...
+
+
 @dataclass(slots=True)
 class _Watch:
-    """One service: how it stands, and the monotonic moment of its next probe."""
+    """One service: how it stands, and the monotonic moments of its probes: the next, the last begun, the last answered.
+
+    `doubted`: since when it would be down, were it not for causes that are still asked. `back_at`: its last recovery.
+    """
 
     spec: Spec
     state: ServiceState = field(default_factory=ServiceState)
     last: ProbeResult | None = None
     next_at: float = 0.0
+    running: bool = False
+    started: float = 0.0
+    answered: float = 0.0
+    doubted: float | None = None
+    back_at: datetime | None = None
+    fall: Fall | None = None
+
+    @property
+    def explains(self) -> bool:
+        """Does it account for what follows from it? Only what people are told of at once may hide anything."""
+        return self.spec.service.severity == "critical" and (self.state.state is State.DOWN or self.state.failures > 0)
 
 
 class Watchdog:
     """Watches the catalogue's services whose `watched_by` is the watchdog. `wake` is called when results wait."""
 
-    def __init__(self, run_dir: Path, spool: Spool, wake: Callable[[], None]) -> None:
+    def __init__(self, run_dir: Path, spool: Spool, wake: Callable[[], None], pages: Pages | None = None) -> None:
         self._path = statefile.path_in(run_dir)
         self._spool = spool
         self._wake = wake
+        self._pages = pages
         self._prober = Prober(16)
         self._heartbeat = Heartbeat("watchdog")
         self._known = self._remembered()
@@ -79,6 +111,7 @@ class Watchdog:
         finished = self._prober.collect(wait_seconds)
         for spec, verdict in finished:
             self._take(spec.name, verdict)
+        self._tell_fallen()
         if finished or clock.monotonic() - self._written >= WRITE_EVERY_SECONDS:
             self._write()
         self._heartbeat.touch()
@@ -90,8 +123,10 @@ class Watchdog:
         target = target_of(
             watch.spec,
             timeout_seconds=min(timeout, CONFIRM_TIMEOUT_SECONDS) if unconfirmed else timeout,
-            watched_since=self._since,
+            watched_since=max([self._since, *(cause.back_at for cause in self._causes(watch) if cause.back_at)]),
         )
+        if not watch.running:
+            watch.running, watch.started = True, clock.monotonic()
         self._prober.start(watch.spec, target)
         return watch.spec.interval_seconds
 
@@ -99,7 +134,8 @@ class Watchdog:
         watch = self._watches.get(name)
         if watch is None:
             return
-        if isinstance(verdict, CannotTell):
+        watch.running, watch.answered = False, watch.started
+        if isinstance(verdict, CannotTell) or self._may_have_a_cause(watch, verdict):
             watch.next_at = clock.monotonic() + CANNOT_TELL_AGAIN_SECONDS
             return
         now = clock.now()
@@ -108,10 +144,50 @@ class Watchdog:
             return
         watch.state, watch.last = decision.state, verdict
         watch.next_at = clock.monotonic() + (decision.next_check_at - now).total_seconds()
+        watch.doubted = None
         if decision.flip is not None:
             _tell(name, decision.flip, verdict)
+            watch.back_at = now if decision.flip.before is State.DOWN else watch.back_at
+        self._note_fall(watch, decision, verdict)
         self._spool.append(name, verdict, eventful=_is_eventful(decision, watch.spec))
         self._wake()
+
+    def _causes(self, watch: _Watch) -> list[_Watch]:
+        known = {name: other.spec.service.depends_on for name, other in self._watches.items()}
+        return [self._watches[name] for name in behind(watch.spec.name, known)]
+
+    def _may_have_a_cause(self, watch: _Watch, result: ProbeResult) -> bool:
+        """Is this failure explained, or may it yet be? Before a fall the causes are asked, for a bounded time."""
+        if result.ok or watch.state.state is State.DOWN:
+            return False
+        causes = self._causes(watch)
+        if any(cause.explains for cause in causes):
+            return True
+        if watch.state.failures + 1 < watch.spec.policy.failures_to_down:
+            return False
+        now = clock.monotonic()
+        doubted = watch.doubted = watch.doubted or now
+        unasked = [cause for cause in causes if cause.answered < doubted]
+        for cause in unasked:
+            cause.next_at = min(cause.next_at, now)
+        return bool(unasked) and now - doubted < CAUSES_SECONDS
+
+    def _note_fall(self, watch: _Watch, decision: Decision, result: ProbeResult) -> None:
+        """Remember the fall that people must know of, and tell of a recovery: before the results are stored."""
+        state = decision.state
+        if state.state is not State.DOWN:
+            watch.fall = None
+            if self._pages is not None:
+                self._pages.risen(watch.spec.name)
+        elif state.announced is State.DOWN and watch.fall is None and state.since is not None:
+            watch.fall = Fall(watch.spec, result, decision, state.since)
+            self._tell_fallen()
+
+    def _tell_fallen(self) -> None:
+        """Hand on every fall that stands, each turn anew: what held it back may have ended."""
+        for watch in self._watches.values():
+            if self._pages is not None and watch.fall is not None and watch.spec.service.severity == "critical":
+                self._pages.fallen(watch.fall)
 
     def _follow_catalog(self) -> None:
         try:
@@ -125,6 +201,8 @@ class Watchdog:
         ours = {name: spec for name, spec in specs.items() if spec.watched_by == "watchdog"}
         for name in set(self._watches) - set(ours):
             del self._watches[name]
+            if self._pages is not None:
+                self._pages.risen(name)
         for name, spec in ours.items():
             if name not in self._watches:
                 self._watches[name] = self._begin(spec)

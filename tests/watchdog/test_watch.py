@@ -3,42 +3,14 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from app.health import statefile
 from app.health.core import State
-from app.watchdog.spool import Spool
-from app.watchdog.watch import Watchdog
 from tests.health import catalogs, local
 from tests.health.catalogs import tcp
-
-OURS = {"watched_by": '"watchdog"', "interval": 1, "confirm_interval": 1, "timeout": 1}
-
-
-class Watching:
-    """A watchdog whose turns the test makes."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self.run_dir = run_dir
-        self.spool = Spool(run_dir / "spool.jsonl")
-        self.dog = Watchdog(run_dir, self.spool, lambda: None)
-
-    def until(self, fact: Callable[[], bool], seconds: float = 30) -> None:
-        end = time.monotonic() + seconds
-        while not fact():
-            assert time.monotonic() < end, self.file()
-            self.dog.step(0.2)
-
-    def file(self) -> statefile.StateFile | None:
-        return statefile.read(statefile.path_in(self.run_dir))
-
-    def state(self, name: str) -> State | None:
-        found = self.file()
-        return found.services[name].state.state if found is not None and name in found.services else None
+from tests.watchdog.watching import OURS, Watching
 
 
 def test_a_disk_that_takes_no_file_does_not_stop_the_watch(home: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,17 @@
+"""Which services stand behind another one: a symptom of a fallen cause is neither recorded nor paged. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def behind(name: str, depends_on: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Everything that `name` depends on, near or far, the near first; only what `depends_on` knows."""
+    found: dict[str, None] = {}
+    waiting = list(depends_on.get(name, ()))
+    while waiting:
+        cause = waiting.pop(0)
+        if cause in depends_on and cause not in found and cause != name:
+            found[cause] = None
+            waiting += depends_on[cause]
+    return tuple(found)

@@ -1,0 +1,102 @@
+"""One page a problem: a symptom of a fallen cause is neither recorded as a fall nor handed on as one."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.health.core import State
+from app.watchdog.causes import behind
+from tests.health import catalogs, local
+from tests.health.catalogs import tcp
+from tests.watchdog.watching import OURS, Watching
+
+CRITICAL = {**OURS, "severity": '"critical"'}
+
+
+@contextmanager
+def listening(port: int) -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", port), backlog=64):
+        yield
+
+
+def test_causes_are_found_near_and_far_the_near_first():
+    tree = {"alerting": ("beat", "workers"), "beat": ("postgres", "workers"), "workers": ("redis",), "redis": ()}
+    assert behind("alerting", tree) == ("beat", "workers", "redis")
+    assert behind("redis", tree) == ()
+    assert behind("unknown", tree) == ()
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=4).map(tuple)))
+def test_whatever_depends_on_what_no_cause_is_named_twice_and_none_is_the_service_itself(tree):
+    for name in tree:
+        causes = behind(name, tree)
+        assert name not in causes
+        assert len(set(causes)) == len(causes)
+        assert set(causes) <= set(tree)
+
+
+def test_a_fall_is_handed_on_each_turn_until_the_recovery(home: Path, monkeypatch: pytest.MonkeyPatch):
+    port = local.closed_port()
+    catalogs.use(monkeypatch, home, tcp("port", port, **CRITICAL) + tcp("minor", port, **OURS))
+    watching = Watching(home / "run")
+    watching.until(lambda: "port" in watching.told.standing)
+    watching.until(lambda: watching.state("minor") is State.DOWN)
+    with listening(port):
+        watching.until(lambda: "port" not in watching.told.standing)
+    assert watching.told.names == ["port"]
+
+
+def test_what_depends_on_a_fallen_service_is_not_called_down(home: Path, monkeypatch: pytest.MonkeyPatch):
+    cause, symptom = local.closed_port(), local.closed_port()
+    near = tcp("near", symptom, **CRITICAL, depends_on='["cause"]')
+    far = tcp("far", symptom, **CRITICAL, depends_on='["near"]')
+    catalogs.use(monkeypatch, home, tcp("cause", cause, **CRITICAL) + near + far)
+    watching = Watching(home / "run")
+    with listening(cause), listening(symptom):
+        watching.until(lambda: {watching.state(name) for name in ("cause", "near", "far")} == {State.UP})
+    watching.until(lambda: watching.state("cause") is State.DOWN)
+    watching.turns(4)
+    assert watching.told.names == ["cause"]
+    assert {watching.state(name) for name in ("near", "far")} == {State.UP}
+    with listening(cause):
+        watching.until(lambda: watching.state("cause") is State.UP)
+        watching.until(lambda: {"near", "far"} & watching.told.standing != set())
+    assert watching.told.names == ["cause", "near"]
+
+
+def test_before_a_fall_its_causes_are_asked_however_rarely_they_are_probed(home: Path, monkeypatch: pytest.MonkeyPatch):
+    cause, symptom = local.closed_port(), local.closed_port()
+    rare = {**CRITICAL, "interval": 3600}
+    depending = tcp("symptom", symptom, **CRITICAL, depends_on='["cause"]')
+    catalogs.use(monkeypatch, home, tcp("cause", cause, **rare) + depending)
+    watching = Watching(home / "run")
+    with listening(cause), listening(symptom):
+        watching.until(lambda: {watching.state(name) for name in ("cause", "symptom")} == {State.UP})
+    watching.until(lambda: watching.told.names != [])
+    watching.turns(3)
+    assert watching.told.names == ["cause"]
+
+
+def test_a_cause_that_is_well_hides_nothing(home: Path, monkeypatch: pytest.MonkeyPatch, silent_port: int):
+    depending = tcp("symptom", local.closed_port(), **CRITICAL, depends_on='["cause"]')
+    catalogs.use(monkeypatch, home, tcp("cause", silent_port, **CRITICAL) + depending)
+    watching = Watching(home / "run")
+    started = time.monotonic()
+    watching.until(lambda: watching.told.names == ["symptom"])
+    assert time.monotonic() - started < 10
+
+
+def test_a_cause_that_nobody_is_told_of_at_once_hides_nothing(home: Path, monkeypatch: pytest.MonkeyPatch):
+    minor = tcp("cause", local.closed_port(), **OURS, severity='"warning"')
+    depending = tcp("symptom", local.closed_port(), **CRITICAL, depends_on='["cause"]')
+    catalogs.use(monkeypatch, home, minor + depending)
+    watching = Watching(home / "run")
+    watching.until(lambda: watching.told.names == ["symptom"])
