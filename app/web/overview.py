@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Depends, Request
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from app import clock
+from app.alerts import explain, reading
 from app.config import Settings
+from app.errors import Transient
 from app.health import incidents, status
 from app.infra import db
 from app.infra.plain import plain
@@ -28,6 +32,8 @@ LEDGER_STATEMENT_MS = 1000
 REDIS_SECONDS = 1.2
 OPEN_INCIDENTS = 50
 RECENT_INCIDENTS = 8
+OPEN_ALERTS = 200
+ALERT_SECONDS = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,8 @@ class Overview:
     document: dict[str, Any]
     open_incidents: tuple[dict[str, Any], ...] = ()
     recent_incidents: tuple[dict[str, Any], ...] = ()
+    alerts: tuple[dict[str, Any], ...] = ()
+    more_alerts: bool = False
     queues: dict[str, Any] | None = None
     is_stored: bool = False
 
@@ -57,6 +65,8 @@ class Overviews:
         )
         self._engine: Engine | None = None
         self._making = threading.Lock()
+        # Threads of their own: a silent server would fill the pool that all endpoints share.
+        self._few = ThreadPoolExecutor(2, thread_name_prefix="read-alert")
         self._stored = Guarded("postgres", self._read)
         # Apart from the status: a ledger of millions, or one that is locked, takes nothing but its own section away.
         self._ledger = Guarded("ledger", self._read_ledger, patience_seconds=LEDGER_SECONDS)
@@ -72,16 +82,35 @@ class Overviews:
         known = messages or queues.Messages(problem="Redis does not answer")
         return replace(stored, queues=None if held is None else plain(queues.document(held, known)))
 
+    async def alert(self, alert_id: UUID) -> dict[str, Any]:
+        """One alert and everything that decides about it. Raises NotFound, and Transient when it takes too long."""
+        reading_it = asyncio.get_running_loop().run_in_executor(self._few, self._read_alert, alert_id)
+        try:
+            async with asyncio.timeout(ALERT_SECONDS):
+                return await reading_it
+        except TimeoutError:
+            raise Transient("the database does not answer in time") from None
+
+    def _read_alert(self, alert_id: UUID) -> dict[str, Any]:
+        now = clock.now()
+        with self._session() as session:
+            told = explain.explain_episode(session, alert_id, now=now)
+            return {**reading.get_episode(session, alert_id, now=now), "explained": told}
+
     def close(self) -> None:
         """Close the connection."""
+        self._few.shutdown(wait=False, cancel_futures=True)
         if self._engine is not None:
             self._engine.dispose()
 
     def _read(self) -> Overview:
         with self._session() as session:
             recent = incidents.list_incidents(session, open=False, limit=RECENT_INCIDENTS)
+            alerts = reading.list_episodes(session, now=clock.now(), open_only=True, limit=OPEN_ALERTS)
             return Overview(
                 document=plain(status.document(session, clock.now())),
+                alerts=alerts.items,
+                more_alerts=alerts.next is not None,
                 open_incidents=tuple(
                     item.as_dict() for item in incidents.list_incidents(session, open=True, limit=OPEN_INCIDENTS)
                 ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
@@ -15,7 +16,7 @@ from app.config import settings
 from app.errors import NotFound
 from app.health.probes import kinds
 from app.web import reference
-from app.web.console import view
+from app.web.console import alerts_view, view
 from app.web.overview import HealthSource
 
 router = APIRouter(include_in_schema=False)
@@ -47,6 +48,21 @@ async def status_page(request: Request, source: HealthSource) -> HTMLResponse:
     order = {kind: tuple(probe.READINGS) for kind, probe in kinds().items()}
     page = view.page(overview, clock.now(), order)
     return _page("status.html", request, page=page)
+
+
+@router.get("/alerts", response_class=HTMLResponse)
+async def alerts_page(request: Request, source: HealthSource) -> HTMLResponse:
+    """Every open alert: how bad, since when, who was told, and why not where nobody was."""
+    overview = await source.current()
+    rows = alerts_view.alert_rows(overview.alerts, clock.now())
+    return _page("alerts.html", request, rows=rows, more=overview.more_alerts, is_stored=overview.is_stored)
+
+
+@router.get("/alerts/{alert_id}", response_class=HTMLResponse)
+async def alert_page(request: Request, source: HealthSource, alert_id: UUID) -> HTMLResponse:
+    """One alert: what is known, who was told, what comes next."""
+    page = alerts_view.alert_page(await source.alert(alert_id), clock.now())
+    return _page("alert.html", request, page=page)
 
 
 @router.get("/docs", response_class=HTMLResponse)

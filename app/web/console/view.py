@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.infra.words import ago, duration
+from app.infra.words import duration
 from app.jobs import counting
 from app.jobs.core import UNCLAIMED, JobState
+from app.web.console.alerts_view import AlertRow, alert_rows
+from app.web.console.moments import Moment, moment, parse
 from app.web.overview import Overview
 
 _TONES = {
@@ -35,14 +37,7 @@ _ABOUT = frozenset(
 )
 """Members of a service's entry that are no readings."""
 MOST_READINGS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A time for people (`3 min ago`) and for machines and tooltips."""
-
-    text: str
-    iso: str | None
+ALERTS_ON_STATUS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +96,13 @@ class Page:
     services: tuple[ServiceRow, ...]
     open_incidents: tuple[IncidentRow, ...]
     recent_incidents: tuple[IncidentRow, ...]
+    alerts: tuple[AlertRow, ...]
+    alert_count: str
     queues: tuple[QueueRow, ...]
     workers: tuple[str, ...]
     unacked: str | None
     queue_problem: str | None
     complete: bool
-
-
-def moment(value: object, now: datetime) -> Moment:
-    """From the ISO text of a document; a dash for nothing."""
-    at = parse(value)
-    return Moment("-", None) if at is None else Moment(ago(at, now), str(value))
-
-
-def parse(value: object) -> datetime | None:
-    """A document's time; None for anything else."""
-    try:
-        return datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
 
 
 def service_row(name: str, given: Mapping[str, Any], now: datetime, order: Mapping[str, Iterable[str]]) -> ServiceRow:
@@ -268,6 +251,8 @@ def page(overview: Overview, now: datetime, order: Mapping[str, Iterable[str]]) 
         services=tuple(services),
         open_incidents=tuple(incident_row(item, now) for item in overview.open_incidents),
         recent_incidents=tuple(incident_row(item, now) for item in overview.recent_incidents),
+        alerts=alert_rows(overview.alerts, now)[:ALERTS_ON_STATUS],
+        alert_count=f"{len(overview.alerts)}{'+' if overview.more_alerts else ''}",
         queues=queue_rows(queues, engine.get("queues", {})),
         workers=tuple(engine.get("alive", ())),
         unacked=None if queues is None or queues["unacked"] is None else _count(queues["unacked"]),
