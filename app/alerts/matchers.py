@@ -86,6 +86,7 @@ class Matcher:
         return cls(written["name"], written["value"], is_regex, is_equal)
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Matcher:
     """One matcher; quotes around its value may be left out, as amtool's users do. Raises Invalid."""
     stripped = text.strip(_SPACE)

@@ -7,8 +7,11 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from app.catalog import OneOff, Window
+
 _FARTHEST = timedelta(hours=16)
 """No zone was ever farther from UTC."""
+_DAYS_AHEAD = 9
 _PROBE_EVERY = timedelta(hours=6)
 _SECOND = timedelta(seconds=1)
 
@@ -32,6 +35,21 @@ def read_between(begin: datetime, end: datetime, zone: str) -> Iterator[tuple[da
         start, stop = max(first, _at(begin, offset)), min(last, _at(end, offset))
         if start < stop:
             yield start, stop
+
+
+def ends_at(window: Window, now: datetime) -> datetime | None:
+    """When the window that `now` is in is over, in UTC; None when weekly ones follow one another without an end."""
+    if isinstance(window, OneOff):
+        return window.until.astimezone(UTC)
+    today = now.astimezone(ZoneInfo(window.timezone)).date()
+    edges: set[datetime] = set()
+    for ahead in range(_DAYS_AHEAD):
+        day = today + timedelta(days=ahead)
+        end = datetime.combine(day, window.to)
+        edges.add(moment(end, window.timezone))
+        for first, last, offset in offsets(day, window.timezone):
+            edges |= {first, last, _at(end, offset)}
+    return next((edge for edge in sorted(edges) if edge > now and not window.contains(edge)), None)
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.alerts import wall
+from app.catalog import OneOff, Weekly
 
+DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 ZONES = st.sampled_from(sorted(available_timezones() - {"Factory", "localtime"}))
 READINGS = st.datetimes(datetime.fromisoformat("2012-01-01"), datetime.fromisoformat("2036-01-01"))
 
@@ -58,3 +61,52 @@ def test_an_hour_that_is_repeated_is_two_stretches() -> None:
     stretches = wall.read_between(day.replace(hour=2, minute=15), day.replace(hour=2, minute=45), "Europe/Berlin")
     minutes = [(start.strftime("%H:%M"), stop.strftime("%H:%M")) for start, stop in stretches]
     assert minutes == [("00:15", "00:45"), ("01:15", "01:45")]
+
+
+def weekly(days: Iterable[str], begin: time | str, to: time | str, zone: str) -> Weekly:
+    return Weekly.model_validate({"days": list(days), "from": begin, "to": to, "timezone": zone, "reason": "x"})
+
+
+@pytest.mark.parametrize(
+    ("begin", "to", "now", "expected"),
+    [
+        ("22:00", "02:00", "2026-03-27T22:30Z", "2026-03-28T01:00Z"),
+        ("22:00", "22:00", "2026-03-27T21:30Z", "2026-03-28T21:00Z"),
+        ("01:30", "02:30", "2026-03-28T00:45Z", "2026-03-28T01:30Z"),
+        ("01:30", "02:30", "2026-03-29T00:45Z", "2026-03-29T01:00Z"),  # its end is skipped
+        ("02:15", "02:45", "2026-03-29T01:20Z", "2026-03-29T01:45Z"),  # all of it is skipped: an hour later
+        ("02:30", "04:00", "2026-10-25T00:40Z", "2026-10-25T01:00Z"),  # the clock goes back before its beginning
+        ("02:30", "04:00", "2026-10-25T01:40Z", "2026-10-25T03:00Z"),
+    ],
+)
+def test_a_window_closes_when_the_clock_says_so(begin: str, to: str, now: str, expected: str) -> None:
+    window = weekly(["friday", "saturday", "sunday"], begin, to, "Europe/Berlin")
+    moment = datetime.fromisoformat(now)
+    assert window.contains(moment)
+    if begin == to:
+        window = weekly(["friday"], begin, to, "Europe/Berlin")
+    assert wall.ends_at(window, moment) == datetime.fromisoformat(expected)
+
+
+def test_a_window_between_two_moments_closes_at_the_second() -> None:
+    window = OneOff.model_validate({"from": "2026-03-01T22:00Z", "until": "2026-03-02T02:00+01:00", "reason": "x"})
+    assert wall.ends_at(window, window.begin) == datetime(2026, 3, 2, 1, tzinfo=UTC)
+
+
+def test_windows_that_follow_one_another_for_ever_have_no_end() -> None:
+    window = weekly(DAYS, "12:00", "12:00", "Europe/Berlin")
+    assert wall.ends_at(window, datetime(2026, 3, 6, 12, tzinfo=UTC)) is None
+    week = weekly(DAYS[:5], "12:00", "12:00", "UTC")
+    assert wall.ends_at(week, datetime(2026, 3, 2, 12, tzinfo=UTC)) == datetime(2026, 3, 7, 12, tzinfo=UTC)
+
+
+@given(READINGS, ZONES, st.sets(st.sampled_from(DAYS), min_size=1), st.times(), st.times())
+def test_a_window_is_open_until_its_end_and_not_then(
+    reading: datetime, zone: str, days: set[str], begin: time, to: time
+) -> None:
+    window, now = weekly(days, begin, to, zone), reading.replace(tzinfo=UTC)
+    end = wall.ends_at(window, now) if window.contains(now) else None
+    if end is not None:
+        assert not window.contains(end)
+        assert all(window.contains(now + (end - now) * part / 50) for part in range(50))
+        assert window.contains(end - timedelta(microseconds=1))
