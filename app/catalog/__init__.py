@@ -24,7 +24,7 @@ from app.catalog.current import current, last_good_file, problem, use_check
 from app.catalog.explain import did_you_mean, explain
 from app.catalog.load import Check, lines_of, load, parse, shown_path
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service, in_maintenance
-from app.catalog.telling import routes_of
+from app.catalog.telling import outward, routes_of
 from app.catalog.values import NAME, Severity
 from app.catalog.windows import OneOff, Weekly, Window
 
@@ -64,6 +64,7 @@ __all__ = [
     "last_good_file",
     "lines_of",
     "load",
+    "outward",
     "parse",
     "problem",
     "routes_of",

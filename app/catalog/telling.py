@@ -31,6 +31,9 @@ from app.catalog.explain import did_you_mean, explain
 from app.catalog.toml_lines import Path
 from app.errors import Problem
 
+CONSOLE = "console"
+"""The kind of channel that only shows on our own pages."""
+
 _NAMED: dict[str, type[BaseModel]] = {
     "channels": Channel,
     "people": Person,
@@ -170,6 +173,23 @@ def _recipients(telling: Telling) -> Iterator[tuple[str, tuple[str, ...]]]:
         for place, step in enumerate(ladder.steps):
             yield f"ladders.{ladder.name}.steps[{place}].notify", step.notify
     yield "alerting.synthetic", telling.alerting.synthetic
+
+
+def outward(telling: Telling) -> set[str]:
+    """Enabled channels that reach beyond the console and are told of something: by a receiver, a ladder or a person."""
+    named = {
+        name
+        for _, recipients in _recipients(telling)
+        for kind, _, name in (recipient.partition(":") for recipient in recipients)
+        if kind == "channel"
+    }
+    named |= {contact.channel for person in telling.people.values() for contact in person.contacts}
+    named |= {name for channel in telling.channels.values() if channel.name in named for name in channel.fallback}
+    return {
+        channel.name
+        for channel in telling.channels.values()
+        if channel.enabled and channel.kind != CONSOLE and channel.name in named
+    }
 
 
 def routes_of(route: Route, path: str = "routing") -> Iterator[tuple[str, Route]]:

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app import catalog
-from app.catalog import Catalog, in_maintenance
+from app.catalog import Catalog, in_maintenance, outward
 from app.clock import iso
 from app.config import Settings
 from app.errors import Invalid
@@ -32,9 +32,8 @@ def document(
     known, notices = (current, []) if current is not None else _catalogue()
     rows = store.present(session)
     services = [_shown(row, known, now) for row in rows]
-    return build(
-        services, now, notices=[NO_CHANNEL, *notices, *_silent(rows, now), *admin.notices(session, now)], extra=extra
-    )
+    notices = [*_mute(known), *notices, *_silent(rows, now), *admin.notices(session, now)]
+    return build(services, now, notices=notices, extra=extra)
 
 
 def fallback(config: Settings, now: datetime) -> dict[str, Any]:
@@ -57,7 +56,12 @@ def from_state_file(path: Path, now: datetime, *, current: Catalog | None = None
     shown = {service.name for service in services}
     others = [_not_known(spec.row()) for name, spec in sorted(_specs(current).items()) if name not in shown]
     services = sorted([*services, *others], key=lambda service: service.name)
-    return build(services, now, notices=[*notices, NO_CHANNEL], least=StackState.UNHEALTHY)
+    return build(services, now, notices=[*notices, *_mute(current)], least=StackState.UNHEALTHY)
+
+
+def _mute(known: Catalog | None) -> list[str]:
+    """Said loudly while nobody outside would be told of anything."""
+    return [] if known is not None and outward(known.telling) else [NO_CHANNEL]
 
 
 def _catalogue() -> tuple[Catalog | None, list[str]]:

@@ -203,3 +203,12 @@ class TestWithoutPostgres:
         found = statefile.read(known)
         assert found.services["postgres"].state.failures == 4
         assert found.services["postgres"].last == result(False, 1)
+
+
+def test_the_notice_ends_when_a_channel_that_reaches_people_is_told_of_something(home: Path, database: str) -> None:
+    channel = '[channels.ops]\nkind = "webhook"\nurl = "http://127.0.0.1:9/"\n'
+    told = channel + '[receivers.all]\nnotify = ["channel:ops"]\n'
+    assert status.NO_CHANNEL in stored(tcp("web") + channel, [])["notices"]
+    assert status.NO_CHANNEL not in stored(tcp("web") + told, [])["notices"]
+    console = told.replace('"webhook"\nurl = "http://127.0.0.1:9/"', '"console"')
+    assert status.NO_CHANNEL in stored(tcp("web") + console, [])["notices"]
