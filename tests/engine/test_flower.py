@@ -15,6 +15,12 @@ from tests.fixtures.stack import Stack, eventually
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
 
+@pytest.fixture(autouse=True)
+def flower_listens(stack: Stack) -> None:
+    """A test before this one may have killed it; the supervisor starts it again."""
+    eventually(lambda: ask(stack, "/healthcheck", auth=False).status_code == 200, within=40, what="Flower listens")
+
+
 def ask(stack: Stack, path: str, *, auth: bool = True) -> httpx.Response:
     credentials = ("admin", adminkey.load_or_create(settings())) if auth else None
     return httpx.get(f"http://127.0.0.1:{stack.flower_port}{path}", auth=credentials, timeout=10)
