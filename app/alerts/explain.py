@@ -43,7 +43,7 @@ def dry_run(
         raise Invalid([Problem("labels.alertname", "is required")], subject="alert")
     catalog = catalogs.current()
     severity = rules.severity_of(catalog.telling, labels)
-    team = rules.team_of(catalog.telling, labels)
+    team = rules.team_of(catalog.telling, labels, teams=rules.teams_of(catalog))
     draft = Draft(fingerprints.fingerprint(labels), labels, severity, team)
     held = muted.held_of(muted.muting_now(session, now, catalog), draft, now, catalog.telling)
     placed = routes.place(catalog, labels, severity=severity, team=team)
