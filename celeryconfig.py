@@ -34,6 +34,7 @@ ROUTES = {
     "tasks.intake.*": "intake",
     "tasks.health.on_signal": "critical",
     "tasks.health.*": "default",
+    "tasks.alerts.on_signal": "critical",
     "tasks.maintenance.*": "bulk",
     "*": "default",
 }
@@ -52,7 +53,11 @@ BEAT: dict[str, Every | Dated] = {
 
 # Kind of signal (glob) → tasks that are told, each by a job of its own.
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
-    "health.*": ("tasks.health.on_signal",),
+    "health.*": ("tasks.health.on_signal", "tasks.alerts.on_signal"),
+    "jobs.dead": ("tasks.alerts.on_signal",),
+    "intake.rejected": ("tasks.alerts.on_signal",),
+    "notify.*": ("tasks.alerts.on_signal",),
+    "alerts.*": ("tasks.alerts.on_signal",),
 }
 
 # Task glob → (soft, hard) time limit in seconds; the first match counts. Longer work is cut into steps.
