@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL, TIMESTAMP, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -208,14 +208,18 @@ class UsedLinkRow(Base):
 
 
 class InboxRow(Base):
-    """Alerts as they were posted, checked, not yet merged into episodes: accepting must be quick and durable."""
+    """Alerts as they were posted, checked, not yet merged into episodes: accepting must be quick and durable.
+
+    `alerts` counts them; `body` is their JSON, compressed, as app.alerts.inbox packs it.
+    """
 
     __tablename__ = "alert_inbox"
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=True)
     received_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     source: Mapped[str] = mapped_column(Text)
-    alerts: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    alerts: Mapped[int]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class ClockRow(Base):
