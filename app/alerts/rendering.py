@@ -9,6 +9,7 @@ from uuid import UUID
 
 from app import clock
 from app.alerts.core import SOUNDING, State
+from app.alerts.matchers import Matcher, joined
 from app.catalog import SEVERITIES
 from app.infra.words import duration
 from app.notify.message import AlertLine, Event, Link, Message
@@ -88,7 +89,7 @@ def message_of(about: About, subjects: Sequence[Subject]) -> Message:
         paragraphs=tuple((label, told[key]) for label, key in _PARAGRAPHS if told.get(key)),
         links=about.links + _links(told),
         alerts=tuple(_line(subject) for subject in ordered[:MOST_LINES]),
-        group_key=f"{about.route}:{{{', '.join(f'{key}={value!r}' for key, value in about.group_labels.items())}}}",
+        group_key=f"{about.route}:{joined(Matcher(name, value) for name, value in sorted(about.group_labels.items()))}",
         group_labels=dict(about.group_labels),
         common_labels=common_labels,
         common_annotations=common_annotations,
@@ -97,7 +98,7 @@ def message_of(about: About, subjects: Sequence[Subject]) -> Message:
 
 
 def _urgency(subject: Subject) -> tuple[bool, int, datetime, str]:
-    rank = SEVERITIES.index(subject.severity) if subject.severity in SEVERITIES else 0  # type: ignore[arg-type]
+    rank = SEVERITIES.index(subject.severity) if subject.severity in SEVERITIES else 0
     return (not subject.sounds, -rank, subject.starts_at, subject.fingerprint)
 
 

@@ -198,7 +198,7 @@ def _wants(address: Destination, event: Event, look: Pass) -> bool:
 def _fact_at(tell: Tell, members: Sequence[Row[Any]], now: datetime) -> datetime:
     """The moment of what is told: when the first of the new ones fired, or the last one ended; else now."""
     begun, ended = set(tell.begun), set(tell.ended)
-    fired = [row.fired_at for row in members if row.id in begun and row.fired_at]
+    fired: list[datetime] = [row.fired_at for row in members if row.id in begun and row.fired_at]
     if fired:
         return min(fired)
     over: list[datetime] = [row.resolved_at for row in members if row.id in ended and row.resolved_at]
