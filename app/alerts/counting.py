@@ -41,7 +41,7 @@ def ended(life: Episode, at: datetime, now: datetime) -> Episode:
     """Its trouble was over at that moment; time does the rest. An end that is known already stays as it is."""
     if life.held or (life.ends_explicitly and life.ends_at is not None and life.ends_at <= now):
         return life
-    return replace(life, ends_at=max(life.starts_at, min(at, now)), ends_explicitly=True)
+    return replace(life, ends_at=min(now, max(life.starts_at, at)), ends_explicitly=True)
 
 
 def _is_broken(life: Episode, raised: Raise, now: datetime) -> bool:
