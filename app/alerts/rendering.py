@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -23,6 +23,7 @@ _PARAGRAPHS = (
     ("What to do", "recommendation"),
     ("Actions taken", "actions_taken"),
 )
+_ADDRESS = ("http://", "https://")
 _LINKS = (("Runbook", "runbook"), ("Dashboard", "dashboard"))
 
 
@@ -85,7 +86,7 @@ def message_of(about: About, subjects: Sequence[Subject]) -> Message:
         firing=len(firing),
         resolved=len(ordered) - len(firing),
         note=about.note,
-        fields=_fields(first, ordered, about.at),
+        fields=(*_fields(first, ordered, about.at), *_pages(told)),
         paragraphs=tuple((label, told[key]) for label, key in _PARAGRAPHS if told.get(key)),
         links=about.links + _links(told),
         alerts=tuple(_line(subject) for subject in ordered[:MOST_LINES]),
@@ -142,10 +143,15 @@ def _fields(first: Subject, subjects: Sequence[Subject], now: datetime) -> tuple
 
 def _links(annotations: Mapping[str, str]) -> tuple[Link, ...]:
     return tuple(
-        Link(label, annotations[key])
-        for label, key in _LINKS
-        if annotations.get(key, "").startswith(("http://", "https://"))
+        Link(label, annotations[key]) for label, key in _LINKS if annotations.get(key, "").startswith(_ADDRESS)
     )
+
+
+def _pages(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Pages that are no addresses: where to look, in words."""
+    for label, key in _LINKS:
+        if annotations.get(key) and not annotations[key].startswith(_ADDRESS):
+            yield label, annotations[key]
 
 
 def _line(subject: Subject) -> AlertLine:
