@@ -34,7 +34,9 @@ ROUTES = {
     "tasks.intake.*": "intake",
     "tasks.health.on_signal": "critical",
     "tasks.health.*": "default",
+    "tasks.alerts.tick": "tick",
     "tasks.alerts.on_signal": "critical",
+    "tasks.alerts.deliver": "critical",
     "tasks.maintenance.*": "bulk",
     "*": "default",
 }
@@ -44,6 +46,7 @@ ROUTES = {
 BEAT: dict[str, Every | Dated] = {
     "job-relay": Every(1, "tasks.jobs.relay"),
     "timetable": Every(5, "tasks.jobs.submit_due"),
+    "alert-tick": Every(1, "tasks.alerts.tick"),
     "health-checks": Every(5, "tasks.health.claim_due"),
     "health-deep-cycle": Dated("tasks.health.deep_cycle", seconds=900),
     "partitions": Dated("tasks.maintenance.partitions", seconds=21600),
@@ -65,6 +68,7 @@ LIMITS = {
     "tasks.jobs.relay": (20, 30),
     "tasks.jobs.submit_due": (20, 30),
     "tasks.health.claim_due": (20, 30),
+    "tasks.alerts.tick": (20, 30),
     "*": (240, 300),
 }
 

@@ -1,11 +1,11 @@
-"""Alerts: signals raise and end them."""
+"""Alerts: signals raise and end them, a tick groups and tells them, jobs deliver what is told."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from app.alerts import raising
-from tasks.base import JobContext, job
+from app.alerts import delivery, pipeline, raising
+from tasks.base import JobContext, job, tick
 
 ON_SIGNAL = "tasks.alerts.on_signal"
 
@@ -15,3 +15,15 @@ def on_signal(ctx: JobContext, *, signal_id: UUID) -> None:
     """Raise and end the alerts that a signal stands for."""
     with ctx.complete() as uow:
         raising.on_signal(uow, signal_id, handler=ON_SIGNAL)
+
+
+@tick("tasks.alerts.tick")
+def look() -> None:
+    """Take in what was posted, let time do its work, group what is new, tell what is due."""
+    pipeline.run()
+
+
+@job("tasks.alerts.deliver", max_attempts=delivery.TRIES)
+def deliver(ctx: JobContext, *, notification_id: UUID) -> None:
+    """Deliver one notification to its address."""
+    delivery.deliver(ctx, notification_id)
