@@ -37,7 +37,7 @@ def advance_due(uow: UnitOfWork, now: datetime, policy: Policy) -> int:
     store.save_lives(uow, lives)
     history.add_many(uow, entries)
     if changed:
-        store.wake_groups_of(uow, changed)
+        store.wake_groups_of(uow, changed, at=now)
     return len(ids)
 
 

@@ -295,11 +295,12 @@ def wake(uow: UnitOfWork) -> None:
     uow.execute("UPDATE alert_groups SET due_at = now() WHERE closed_at IS NULL AND (due_at IS NULL OR due_at > now())")
 
 
-def wake_groups_of(uow: UnitOfWork, episodes: Sequence[UUID]) -> None:
-    """The same for the groups that hold these episodes."""
+def wake_groups_of(uow: UnitOfWork, episodes: Sequence[UUID], *, at: datetime | None = None) -> None:
+    """The same for the groups that hold these episodes; `at` is the moment of the pass that is to look at them."""
     uow.execute(
-        "UPDATE alert_groups SET due_at = now() WHERE closed_at IS NULL AND id IN"
+        "UPDATE alert_groups SET due_at = coalesce(CAST(:at AS timestamptz), now()) WHERE closed_at IS NULL AND id IN"
         " (SELECT group_id FROM alert_group_members WHERE episode_id = ANY(:episodes))",
+        at=at,
         episodes=list(episodes),
     )
 
