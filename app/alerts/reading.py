@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from app import catalog, clock
 from app.alerts import history, rules
 from app.alerts.core import State
-from app.alerts.matchers import Matcher, matches_all
+from app.alerts.matchers import Matcher, joined, matches_all
+from app.alerts.silences import Kept
 from app.catalog import SEVERITIES, Telling
 from app.errors import Invalid, NotFound, Problem
 from app.infra.scrub import scrub_text
@@ -115,6 +116,22 @@ def list_notifications(
     rows = session.execute(text(f"{_NOTIFICATIONS}{where} ORDER BY id DESC LIMIT :limit"), parameters).all()
     page = rows[:limit]
     return Page(tuple(_notification(row) for row in page), str(page[-1].id) if len(rows) > limit else None)
+
+
+def silence_shown(silence: Kept, now: datetime) -> dict[str, Any]:
+    """A silence, JSON-ready."""
+    return {
+        "id": silence.id,
+        "state": str(silence.state(now)),
+        "matchers": [dict(matcher.as_dict()) for matcher in silence.matchers],
+        "text": joined(silence.matchers),
+        "starts_at": clock.iso(silence.starts_at),
+        "ends_at": clock.iso(silence.ends_at),
+        "created_by": silence.created_by,
+        "comment": silence.comment,
+        "created_at": clock.iso(silence.created_at),
+        "updated_at": clock.iso(silence.updated_at),
+    }
 
 
 def destination_shown(destination: str) -> str | None:

@@ -16,9 +16,10 @@ from app.health import metrics as health_metrics
 from app.infra import adminkey, db, metrics
 from app.jobs import metrics as engine_metrics
 from app.web import errors
-from app.web.api import engine, health, jobs, schemas, timeline
+from app.web.api import alerts, engine, health, jobs, notifications, oncall, schemas, silences, timeline
 from app.web.console import pages
 from app.web.deps import authenticate
+from app.web.links import pages as link_pages
 from app.web.metrics_middleware import MetricsMiddleware
 from app.web.middleware import BodyLimit, RequestContext
 from app.web.overview import Overviews
@@ -48,11 +49,13 @@ def create_app() -> FastAPI:
     )
     app.state.overviews = Overviews(config)
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(authenticate)], responses=_PROBLEMS)
-    for router in (jobs.router, engine.router, timeline.router, health.api):
+    alerting = (alerts.router, silences.router, oncall.router, notifications.router)
+    for router in (jobs.router, engine.router, timeline.router, health.api, *alerting):
         api.include_router(router)
     app.include_router(api)
     app.include_router(health.router)
     app.include_router(pages.router)
+    app.include_router(link_pages.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=config.body_max_bytes)

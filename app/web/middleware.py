@@ -24,6 +24,9 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = frozenset({"/healthz", "/metrics"})
 """Paths asked every few seconds by machines: logged at debug unless they fail."""
 
+_LINKS = "/a/"
+"""Where the pages behind links in messages are; what follows is the right to act."""
+
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -84,7 +87,7 @@ class _Answer:
 
 
 def _access_line(scope: Scope, status: int | None, seconds: float) -> None:
-    path = scope.get("raw_path", b"").split(b"?", 1)[0][:200].decode("ascii", "replace")
+    path = _path(scope)
     fine = status is not None and status < 500
     write: Callable[..., object] = log.debug if fine and path in _QUIET else log.info
     client = scope.get("client")
@@ -96,6 +99,14 @@ def _access_line(scope: Scope, status: int | None, seconds: float) -> None:
         duration_ms=round(seconds * 1000, 1),
         client=client[0] if client else None,
     )
+
+
+def _path(scope: Scope) -> str:
+    """The path as it may be logged: who has a message's link may use it."""
+    if scope["path"].startswith(_LINKS):
+        return f"{_LINKS}***"
+    raw: bytes = scope.get("raw_path", b"")
+    return raw.split(b"?", 1)[0][:200].decode("ascii", "replace")
 
 
 class BodyLimit:
