@@ -93,6 +93,7 @@ def _people(
     )
     listed = [
         {
+            "shown": item.shown,
             "recipient": item.recipient,
             "person": item.person,
             "channel": item.channel,

@@ -24,6 +24,16 @@ class Destination:
     person: str | None = None
     enabled: bool = True
 
+    @property
+    def shown(self) -> str:
+        """`pager`, or `person:ann by pager`."""
+        return shown(self.recipient, self.channel)
+
+
+def shown(recipient: str, channel: str) -> str:
+    """Who is told by what, in few words."""
+    return channel if recipient == f"channel:{channel}" else f"{recipient} by {channel}"
+
 
 @dataclass(frozen=True, slots=True)
 class Expansion:

@@ -156,7 +156,7 @@ def _tell(uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tel
         facts={
             "why": tell.why,
             "step": tell.step,
-            "to": [f"{address.recipient} by {address.channel}" for address in addresses],
+            "to": [address.shown for address in addresses],
             "begun": len(tell.begun),
             "ended": len(tell.ended),
             **({"not": list(reasons)} if reasons else {}),
