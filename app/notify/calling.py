@@ -43,11 +43,16 @@ def encoded(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
-def fitted(build: Callable[[int], Any], limit: int) -> bytes:
-    """`build(longest)` encoded, for the greatest longest text with which it stays within `limit` bytes."""
+def fitted(
+    build: Callable[[int], Any], limit: int, *, sizes: tuple[int, ...] = (2000, 1000, 500, 200, 100, 40)
+) -> bytes:
+    """`build(size)` encoded, for the first of falling sizes with which it stays within `limit` bytes, else the last.
+
+    A size is what the longest text may be, unless `build` means something else.
+    """
     body = b""
-    for longest in (2000, 1000, 500, 200, 100, 40):
-        body = encoded(build(longest))
+    for size in sizes:
+        body = encoded(build(size))
         if len(body) <= limit:
             break
     return body

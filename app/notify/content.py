@@ -69,7 +69,7 @@ def content_of(delivery: Delivery, *, deduplicates: bool, longest: int = 2000) -
     """
     message = delivery.message
     short = message.event is Event.ACKNOWLEDGED
-    word, title = _WORDS[message.event], fit(one_line(message.title), min(TITLE, longest))
+    word, title = _WORDS[message.event], fit(one_line(message.title), min(TITLE, longest)) or "untitled"
     alerts = () if short or len(message.alerts) < 2 else message.alerts[:_ALERTS]
     return Content(
         headline=f"{_symbol(message)} {word}: {title}",

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, SecretStr
 
 from app import clock
-from app.errors import SmmError, Transient
+from app.errors import Misconfigured, SmmError, Transient
 from app.infra.logging import get_logger
 from app.infra.metrics import NOTIFICATION_ATTEMPTS, NOTIFICATION_SECONDS
 from app.infra.scrub import MASK, scrub_text
@@ -40,9 +40,11 @@ def send(spec: ChannelSpec, delivery: Delivery) -> Outcome:
     started = clock.monotonic()
     tried = _try(spec, delivery)
     seconds = clock.monotonic() - started
-    error = None if tried.error is None else _without_secrets(tried.error, spec, delivery)
+    destination = _destination(spec, delivery)
+    error = None if tried.error is None else _without_secrets(tried.error, spec, delivery, destination)
     outcome = replace(tried, latency_ms=round(seconds * 1000, 2), error=error)
-    _put_off(spec, delivery, outcome)
+    if outcome.retry_after is not None and destination:
+        bucket.put_off(destination, outcome.retry_after.total_seconds())
     NOTIFICATION_ATTEMPTS.inc(channel=spec.name, outcome=outcome_word(outcome))
     NOTIFICATION_SECONDS.observe(seconds, channel=spec.name)
     log.info(
@@ -104,15 +106,21 @@ def _where(error: BaseException) -> str:
     return "" if trace is None else f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
 
 
-def _put_off(spec: ChannelSpec, delivery: Delivery, outcome: Outcome) -> None:
-    if outcome.retry_after is not None:
-        bucket.put_off(spec.destination(delivery.to), outcome.retry_after.total_seconds())
+def _destination(spec: ChannelSpec, delivery: Delivery) -> str:
+    """The address's stable name; "" where it has none."""
+    try:
+        return spec.destination(delivery.to)
+    except Misconfigured:
+        return ""
 
 
-def _without_secrets(error: str, spec: ChannelSpec, delivery: Delivery) -> str:
-    """The error scrubbed, and without anything that this channel's options hold hidden, wherever it was echoed."""
+def _without_secrets(error: str, spec: ChannelSpec, delivery: Delivery, destination: str) -> str:
+    """The error scrubbed, and without anything that this channel's options hold hidden, wherever it was echoed.
+
+    An address that its destination does not show is a secret, too.
+    """
     secrets = set(_secrets(spec.options))
-    if delivery.to is not None and delivery.to not in spec.destination(delivery.to):
+    if delivery.to and len(delivery.to) >= _SECRET_LENGTH and delivery.to not in destination:
         secrets.add(delivery.to)
     text = one_line(error)
     for secret in sorted(secrets, key=len, reverse=True):

@@ -49,10 +49,7 @@ def _address(value: str) -> str:
 
 def _mailbox(value: str) -> str:
     """`ops@example.com` or `Operations <ops@example.com>`."""
-    name, address = parseaddr(value)
-    if not name.isprintable():
-        raise ValueError("must be an address such as ops@example.com")
-    _address(address)
+    _address(parseaddr(value)[1] if value.isprintable() else "")
     return value
 
 

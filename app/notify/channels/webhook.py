@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from app import clock
 from app.infra.text import json_safe
-from app.notify.calling import encoded, judged, post
+from app.notify.calling import fitted, judged, post
 from app.notify.channel import Options as BaseOptions
 from app.notify.channel import Rate, SecretUrl, digest
 from app.notify.message import AlertLine, Delivery, Event, Message, Outcome
@@ -29,7 +29,11 @@ THREADS = False
 TAKES_TO = False
 ACKNOWLEDGES = False
 
+MAX_BYTES = 1_000_000
+"""Many servers take no more than a megabyte; alerts that would exceed it are counted in `truncatedAlerts`."""
+
 NEVER = "0001-01-01T00:00:00Z"
+_ALERTS = (50, 25, 10, 5, 1, 0)
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _OURS = frozenset({"content-type", "content-length", "host", "idempotency-key", "x-smm-signature", "x-smm-event"})
 
@@ -62,7 +66,7 @@ def destination(options: Options, _to: str | None) -> str:
 def send(delivery: Delivery, options: Options) -> Outcome:
     """One POST; any 2xx is taken for taken, whatever the body says."""
     message = delivery.message
-    body = encoded(json_safe(alertmanager_body(message)))
+    body = fitted(lambda most: json_safe(alertmanager_body(message, most_alerts=most)), MAX_BYTES, sizes=_ALERTS)
     headers = {name: value.get_secret_value() for name, value in options.headers.items()}
     headers |= {"Idempotency-Key": _header(message.key), "X-Smm-Event": message.event.value}
     if options.secret is not None:
@@ -71,19 +75,20 @@ def send(delivery: Delivery, options: Options) -> Outcome:
     return judged(post(delivery, options.url.get_secret_value(), body, headers=headers), page_is_answer=True)
 
 
-def alertmanager_body(message: Message) -> dict[str, Any]:
+def alertmanager_body(message: Message, *, most_alerts: int = 50) -> dict[str, Any]:
     """The message as Alertmanager's, version 4."""
+    alerts = message.alerts[:most_alerts]
     return {
         "version": "4",
         "groupKey": message.group_key,
-        "truncatedAlerts": max(0, message.firing + message.resolved - len(message.alerts)),
+        "truncatedAlerts": max(0, max(message.firing + message.resolved, len(message.alerts)) - len(alerts)),
         "status": "resolved" if message.event is Event.RESOLVED else "firing",
         "receiver": message.receiver,
         "groupLabels": message.group_labels,
         "commonLabels": message.common_labels,
         "commonAnnotations": message.common_annotations,
         "externalURL": message.external_url,
-        "alerts": [_alert(alert) for alert in message.alerts],
+        "alerts": [_alert(alert) for alert in alerts],
     }
 
 
