@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.alerts.recipients import shown
 from app.infra.words import duration
 from app.web.console.moments import Moment, moment
 
@@ -142,6 +143,7 @@ def _notification(given: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
     took = given["seconds_from_fact"]
     return {
         **given,
+        "to": shown(given["recipient"], given["channel"]),
         "at": moment(given["created_at"], now),
         "tone": tone,
         "glyph": GLYPHS[tone],
