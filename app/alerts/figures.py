@@ -23,7 +23,7 @@ def figures(session: Session, since: datetime, until: datetime) -> dict[str, Any
 
     Times are in seconds, each as median, p95, mean and count. `detect`: start to firing. `answer`: first delivered
     notification to the first acknowledgement. `resolve`: start to end. These three leave out what happened in a
-    maintenance window, and all figures leave out test alerts. A page is an alert that somebody was told of; a false
+    maintenance window; figures of alerts leave out test alerts. A page is an alert that somebody was told of; a false
     one was judged so, or ended by itself before anybody acted and was not judged otherwise. Raises Invalid.
     """
     if until <= since:

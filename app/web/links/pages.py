@@ -148,7 +148,7 @@ def _by(link: Link, name: str) -> str:
 
 def _name(body: bytes) -> str:
     """What was typed beside the button."""
-    fields = parse_qs(body[:_FORM_BYTES].decode("utf-8", "replace"), max_num_fields=10)
+    fields = parse_qs(body[:_FORM_BYTES].decode("utf-8", "replace"))
     return storable(" ".join(fields.get("name", [""])[0].split()), limit=LONGEST_NAME)
 
 
