@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from datetime import date, time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from app.catalog.toml_lines import Path
 from app.catalog.values import NAME, Count, Figure, Label, Seconds, Severity
@@ -22,6 +32,7 @@ Recipient = Annotated[str, Field(pattern=RECIPIENT)]
 Matcher = Annotated[str, Field(min_length=1, max_length=1000)]
 """As Prometheus writes them: `severity="critical"`, `team=~"a|b"`, `x!="y"`, `x!~"y"`. Parsed by app.alerts."""
 LabelName = Annotated[str, Field(pattern=LABEL_NAME)]
+GroupLabel = Annotated[str, Field(pattern=LABEL_NAME + r"|^\.\.\.$")]
 
 
 def _listed(value: object) -> object:
@@ -43,6 +54,12 @@ def _zone(value: str) -> str:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError):
         raise ValueError("is no IANA time zone, such as Europe/Berlin") from None
+    return value
+
+
+def _plain(value: time) -> time:
+    if value.tzinfo is not None:
+        raise ValueError("must have no offset: `timezone` says where the clock hangs")
     return value
 
 
@@ -96,13 +113,12 @@ class BusinessHours(Table):
     holidays: tuple[date, ...] = Field(default=(), description="days off")
 
     _zone = field_validator("timezone")(_zone)
+    _plain = field_validator("begin", "to")(_plain)
 
     @model_validator(mode="after")
     def _in_order(self) -> BusinessHours:
         if self.to <= self.begin:
             raise ValueError("`to` must be after `from`")
-        if self.begin.tzinfo is not None or self.to.tzinfo is not None:
-            raise ValueError("times must have no offset: `timezone` says where the clock hangs")
         return self
 
 
@@ -143,6 +159,7 @@ class Rotation(Table):
     overrides: tuple[Override, ...] = Field(default=(), description="exceptions; the last one that matches counts")
 
     _zone = field_validator("timezone")(_zone)
+    _plain = field_validator("handover")(_plain)
 
 
 class Receiver(Table):
@@ -157,7 +174,7 @@ class Route(Table):
 
     matchers: tuple[Matcher, ...] = Field(default=(), description="an alert goes here when all match")
     receiver: Label | None = Field(default=None, description="whom to tell")
-    group_by: tuple[LabelName | Literal["..."], ...] | None = Field(
+    group_by: tuple[GroupLabel, ...] | None = Field(
         default=None, description='labels whose equal values make one message; ["..."]: every alert alone'
     )
     group_wait: Seconds | None = Field(default=None, ge=0, le=3600, description="before the first message of a group")
@@ -209,7 +226,28 @@ class Condition(Table):
     under: Figure | None = Field(default=None)
 
 
-Wanted = Condition | bool | str | float | tuple[str, ...]
+def _kind_of_wanted(value: object) -> str:
+    match value:
+        case dict() | Condition():
+            return "range"
+        case bool():
+            return "flag"
+        case int() | float():
+            return "number"
+        case list() | tuple():
+            return "texts"
+        case _:
+            return "text"
+
+
+Wanted = Annotated[
+    Annotated[Condition, Tag("range")]
+    | Annotated[bool, Tag("flag")]
+    | Annotated[float, Tag("number")]
+    | Annotated[tuple[str, ...], Tag("texts")]
+    | Annotated[str, Tag("text")],
+    Discriminator(_kind_of_wanted),
+]
 """A number's range, one value, or one of several texts."""
 
 
