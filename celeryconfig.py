@@ -37,6 +37,8 @@ ROUTES = {
     "tasks.alerts.tick": "tick",
     "tasks.alerts.on_signal": "critical",
     "tasks.alerts.deliver": "critical",
+    "tasks.alerts.synthetic": "high",
+    "tasks.alerts.verify_synthetic": "high",
     "tasks.maintenance.*": "bulk",
     "*": "default",
 }
@@ -49,6 +51,7 @@ BEAT: dict[str, Every | Dated] = {
     "alert-tick": Every(1, "tasks.alerts.tick"),
     "health-checks": Every(5, "tasks.health.claim_due"),
     "health-deep-cycle": Dated("tasks.health.deep_cycle", seconds=900),
+    "alert-synthetic": Dated("tasks.alerts.synthetic", seconds=3600),
     "partitions": Dated("tasks.maintenance.partitions", seconds=21600),
     "retention": Dated("tasks.maintenance.retention", at="03:10", timezone="UTC"),
     "broker-janitor": Dated("tasks.maintenance.broker_janitor", seconds=3600),

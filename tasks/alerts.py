@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
-from app.alerts import delivery, pipeline, raising
+from app.alerts import delivery, pipeline, raising, synthetic
 from tasks.base import JobContext, job, tick
 
 ON_SIGNAL = "tasks.alerts.on_signal"
@@ -27,3 +28,17 @@ def look() -> None:
 def deliver(ctx: JobContext, *, notification_id: UUID) -> None:
     """Deliver one notification to its address."""
     delivery.deliver(ctx, notification_id)
+
+
+@job("tasks.alerts.synthetic")
+def send_synthetic(ctx: JobContext) -> None:
+    """Raise the test alert that proves the way to people."""
+    with ctx.complete() as uow:
+        synthetic.begin(uow)
+
+
+@job(synthetic.VERIFY)
+def verify_synthetic(ctx: JobContext, *, raised_at: datetime) -> None:
+    """See whether the test alert arrived, and say so."""
+    with ctx.complete() as uow:
+        synthetic.verify(uow, raised_at)
