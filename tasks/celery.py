@@ -10,8 +10,8 @@ from celery import Celery
 
 import celeryconfig
 from app import catalog, signals
+from app.alerts.checks import CHECKS
 from app.config import settings
-from app.health.specs import catalog_problems
 from app.infra import metrics, queue
 from app.infra.db import UnitOfWork
 from app.jobs import hooks, schedule
@@ -25,7 +25,8 @@ _NOT_TASKS = ("base", "beat", "celery", "flower", "flowerconfig", "lifecycle")
 
 def compose() -> None:
     """Hand each layer the tables and callbacks it was built to be given, and import every task."""
-    catalog.use_check(catalog_problems)
+    for check in CHECKS:
+        catalog.use_check(check)
     queue.configure(celeryconfig.QUEUES)
     schedule.configure(celeryconfig.BEAT, celeryconfig.queue_of)
     signals.configure(celeryconfig.SUBSCRIPTIONS)

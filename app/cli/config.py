@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from app import catalog
+from app.alerts.checks import CHECKS
 from app.catalog import Catalog
 from app.cli.config_reference import markdown
 from app.cli.config_values import environment_rows
@@ -39,7 +40,7 @@ def check(
     """Say everything that is wrong with the file, each on its line; exit code 1 when anything is."""
     file = file or settings().catalog_file
     try:
-        found = catalog.load(file, [specs.catalog_problems])
+        found = catalog.load(file, CHECKS)
     except Invalid as error:
         _print_problems(error, as_json)
         raise typer.Exit(1) from None
@@ -55,7 +56,8 @@ def check(
 @app.command("show")
 def show(as_json: bool = JsonOption) -> None:
     """The configuration in force with every default, as TOML; secrets are hidden, `${NAME}` stays as written."""
-    catalog.use_check(specs.catalog_problems)
+    for check in CHECKS:
+        catalog.use_check(check)
     found = catalog.current()
     broken = catalog.problem()
     services = {name: effective(found, name) for name in found.services}
@@ -75,7 +77,7 @@ def show(as_json: bool = JsonOption) -> None:
 def reload(as_json: bool = JsonOption) -> None:
     """Check the file and say what changes. Every process takes a valid file up by itself, within about a second."""
     try:
-        found = catalog.load(settings().catalog_file, [specs.catalog_problems])
+        found = catalog.load(settings().catalog_file, CHECKS)
     except Invalid as error:
         _print_problems(error, as_json)
         if not as_json:

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 import typer
 
 from app import catalog, clock
+from app.alerts.checks import CHECKS
 from app.cli.output import JsonOption, print_json
 from app.config import Settings, settings
 from app.errors import Misconfigured, SmmError
-from app.health import specs
 from app.infra import migrate, readiness
 from app.infra.embedded import ports
 from app.infra.supervisor import lock
@@ -103,7 +103,7 @@ def _disk(config: Settings) -> Finding:
 
 def _catalogue(config: Settings) -> Finding:
     try:
-        found = catalog.load(config.catalog_file, [specs.catalog_problems])
+        found = catalog.load(config.catalog_file, CHECKS)
     except SmmError as error:
         return Finding("catalogue", False, str(error), "smm-admin config check names every line")
     except OSError as error:

@@ -8,10 +8,11 @@ from typing import Any
 import typer
 
 from app import catalog, clock
+from app.alerts.checks import CHECKS
 from app.cli.output import JsonOption, print_json, print_table
 from app.config import settings
 from app.errors import Transient
-from app.health import specs, status
+from app.health import status
 from app.health.document import ENTRY_KEYS
 from app.infra import dbwait
 from app.infra.db import read_only
@@ -27,7 +28,8 @@ def register(cli: typer.Typer) -> None:
 
 def show(as_json: bool = JsonOption) -> None:
     """Every service as last stored; the watchdog's view while Postgres is away. Exit code 1 unless healthy."""
-    catalog.use_check(specs.catalog_problems)
+    for check in CHECKS:
+        catalog.use_check(check)
     document = _document()
     if as_json:
         print_json(document)
