@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,6 +100,9 @@ def forget() -> None:
     """Forget this process's own buckets, and that Redis was away."""
     global _own
     _own = _Own()
+
+
+os.register_at_fork(after_in_child=forget)
 
 
 def _ask(key: str, rate: float, burst: int, *, put_off: float) -> float | None:

@@ -8,7 +8,7 @@ from itertools import islice
 
 from app import clock
 from app.notify.message import AlertLine, Delivery, Event, Link, Message
-from app.notify.text import Piece, clean, fit, one_line, web_address
+from app.notify.text import Piece, fit, short_line, short_text, web_address
 
 REPEAT = "This may be a repeat: an earlier try may have arrived."
 """Said where a repeat cannot be told from a first message by the other side."""
@@ -69,7 +69,8 @@ def content_of(delivery: Delivery, *, deduplicates: bool, longest: int = 2000) -
     """
     message = delivery.message
     short = message.event is Event.ACKNOWLEDGED
-    word, title = _WORDS[message.event], fit(one_line(message.title), min(TITLE, longest)) or "untitled"
+    word, title = _WORDS[message.event], short_line(message.title, min(TITLE, longest)) or "untitled"
+    summary = short_text(message.summary, longest)
     alerts = () if short or len(message.alerts) < 2 else message.alerts[:_ALERTS]
     return Content(
         headline=f"{_symbol(message)} {word}: {title}",
@@ -77,11 +78,11 @@ def content_of(delivery: Delivery, *, deduplicates: bool, longest: int = 2000) -
         title=title,
         standing=_standing(message),
         repeat=REPEAT if delivery.may_be_repeat and not deduplicates else "",
-        summary=_text(message.summary, longest) if clean(message.summary).strip() != title else "",
-        note=_text(message.note, longest),
+        summary=summary if summary != title else "",
+        note=short_text(message.note, longest),
         fields=tuple(_fields(message, longest)),
         paragraphs=() if short else tuple(_paragraphs(message, longest)),
-        alerts=tuple(fit(_alert(alert), min(_ALERT, longest)) for alert in alerts),
+        alerts=tuple(_alert(alert, min(_ALERT, longest)) for alert in alerts),
         more=max(0, message.firing + message.resolved - len(alerts)) if alerts else 0,
         links=tuple(_links(message)),
         footer=_footer(message),
@@ -117,10 +118,6 @@ def severity_of(message: Message) -> str:
     return message.severity if message.severity in _OF_SEVERITIES else "error"
 
 
-def _text(text: str, longest: int) -> str:
-    return fit(clean(text).strip(), longest)
-
-
 def _symbol(message: Message) -> str:
     return _OF_EVENTS.get(message.event) or _OF_SEVERITIES[severity_of(message)]
 
@@ -138,35 +135,35 @@ def _colour(message: Message) -> int:
 def _standing(message: Message) -> str:
     counts = [f"{number} {word}" for number, word in ((message.firing, "firing"), (message.resolved, "resolved"))
               if number]  # fmt: skip
-    return " · ".join([fit(one_line(message.severity), 40), *counts]).strip(" ·")
+    return " · ".join([short_line(message.severity, 40), *counts]).strip(" ·")
 
 
 def _fields(message: Message, longest: int) -> Iterator[tuple[str, str]]:
     for name, value in message.fields[:_FIELDS]:
-        shown = _text(value, min(_FIELD_VALUE, longest))
+        shown = short_text(value, min(_FIELD_VALUE, longest))
         if shown:
-            yield fit(one_line(name), min(_FIELD_NAME, longest)) or "-", shown
+            yield short_line(name, min(_FIELD_NAME, longest)) or "-", shown
 
 
 def _paragraphs(message: Message, longest: int) -> Iterator[tuple[str, str]]:
     for name, value in message.paragraphs[:_PARAGRAPHS]:
-        shown = _text(value, longest)
+        shown = short_text(value, longest)
         if shown:
-            yield fit(one_line(name), min(_PARAGRAPH_NAME, longest)) or "-", shown
+            yield short_line(name, min(_PARAGRAPH_NAME, longest)) or "-", shown
 
 
 def _links(message: Message) -> Iterator[Link]:
     usable = ((link.label, web_address(link.url)) for link in message.links)
     for label, address in islice(((label, address) for label, address in usable if address), _LINKS):
-        yield Link(fit(one_line(label), _LINK_NAME) or "Link", address)
+        yield Link(short_line(label, _LINK_NAME) or "Link", address)
 
 
-def _alert(alert: AlertLine) -> str:
+def _alert(alert: AlertLine, longest: int) -> str:
     symbol = "✅" if alert.status == "resolved" else "•"
-    name, summary = one_line(alert.name), one_line(alert.summary)
-    return f"{symbol} {name}: {summary}" if summary and summary != name else f"{symbol} {name}"
+    name, summary = short_line(alert.name, longest), short_line(alert.summary, longest)
+    return fit(f"{symbol} {name}: {summary}" if summary and summary != name else f"{symbol} {name}", longest)
 
 
 def _footer(message: Message) -> str:
-    receiver = fit(one_line(message.receiver), 100)
+    receiver = short_line(message.receiver, 100)
     return " · ".join(part for part in ("smm-admin", receiver, clock.iso(message.at)) if part)

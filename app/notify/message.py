@@ -108,7 +108,11 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one try. `error` is for people and holds no secret; `permanent`: another try cannot help."""
+    """What became of one try. `error` is for people and holds no secret; `permanent`: another try cannot help.
+
+    `retry_after`: how long the other side wants to be left alone, which it may say with a success, too. `provider_id`
+    is what it called the message, for `Delivery.reply_to`.
+    """
 
     delivered: bool
     permanent: bool = False

@@ -7,7 +7,7 @@ import smtplib
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -38,7 +38,7 @@ class Server:
     port: int
     security: Security
     username: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     verify_tls: bool = True
     ca_file: Path | None = None
 

@@ -88,6 +88,22 @@ def fit(text: str, limit: int, *, escape: Escape = as_is, measure: Measure = utf
     return escape(text[:low].rstrip().rstrip(_JOINERS)) + escape(ELLIPSIS)
 
 
+def short_text(text: str, longest: int) -> str:
+    """The text clean, without space around it, and at most `longest`."""
+    return fit(clean(_beginning(text, longest)).strip(), longest)
+
+
+def short_line(text: str, longest: int) -> str:
+    """The text clean, on one line, and at most `longest`."""
+    return fit(one_line(_beginning(text, longest)), longest)
+
+
+def _beginning(text: str, longest: int) -> str:
+    """Enough to fill `longest` even when much of it is cleaned away: the rest of a huge text is not looked at."""
+    enough = 8 * longest
+    return text if len(text) <= enough else f"{text[:enough]}{ELLIPSIS}"
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a text: what it says, not yet escaped, between what is written around it as it is."""
@@ -114,6 +130,8 @@ def joined(pieces: Iterable[Piece], limit: int, *, escape: Escape = as_is, measu
 
 def web_address(text: str, *, longest: int = 1000) -> str | None:
     """An http(s) address in ASCII that can stand inside any markup; None for what is none, or is longer."""
+    if len(text) > 2 * longest:
+        return None
     bare = _SURROGATES.sub("", _REMOVED.sub("", text)).strip()
     try:
         parts = urlsplit(bare)

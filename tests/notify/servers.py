@@ -189,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
 def channel_server(host: str = "127.0.0.1") -> Iterator[ChannelServer]:
     """A running one."""
     with ChannelServer(host) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
         thread.start()
         try:
             yield server

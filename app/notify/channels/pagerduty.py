@@ -17,7 +17,7 @@ from app.notify.channel import BaseUrl, Rate, digest
 from app.notify.channel import Options as BaseOptions
 from app.notify.content import Content, content_of, severity_of
 from app.notify.message import Delivery, Event, Message, Outcome
-from app.notify.text import clean, fit, one_line, web_address
+from app.notify.text import fit, short_line, short_text, web_address
 
 KIND = "pagerduty"
 SUMMARY = "an event for PagerDuty: one incident a group, acknowledged and resolved with it"
@@ -79,7 +79,7 @@ def _key(options: Options, to: str | None) -> str:
 def _triggered(delivery: Delivery, longest: int) -> dict[str, Any]:
     message = delivery.message
     content = content_of(delivery, deduplicates=DEDUPLICATES, longest=longest)
-    about = f"{content.title}: {one_line(message.summary)}" if content.summary else content.title
+    about = f"{content.title}: {short_line(content.summary, MAX_SUMMARY)}" if content.summary else content.title
     payload = {
         "summary": fit(about, min(MAX_SUMMARY, 2 * longest)) or content.word,
         "source": _label(message, "instance", "service", "job") or "smm-admin",
@@ -98,7 +98,7 @@ def _triggered(delivery: Delivery, longest: int) -> dict[str, Any]:
 
 def _details(message: Message, content: Content, longest: int) -> dict[str, Any]:
     shown = {name: text for name, text in (("standing", content.standing), ("note", content.note)) if text}
-    labels = {fit(one_line(name), _SHORT): fit(clean(value), min(longest, 1000))
+    labels = {short_line(name, _SHORT): short_text(value, min(longest, 1000))
               for name, value in list(message.common_labels.items())[:min(_LABELS, longest)]}  # fmt: skip
     return {
         **shown,
@@ -110,4 +110,4 @@ def _details(message: Message, content: Content, longest: int) -> dict[str, Any]
 
 
 def _label(message: Message, *names: str) -> str:
-    return next((fit(one_line(text), _SHORT) for name in names if (text := message.common_labels.get(name))), "")
+    return next((short_line(text, _SHORT) for name in names if (text := message.common_labels.get(name))), "")
