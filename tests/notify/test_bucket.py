@@ -30,7 +30,7 @@ def _bucket(request: pytest.FixtureRequest) -> None:
 def test_a_burst_goes_at_once_and_then_the_rate_counts() -> None:
     waits = [take(DESTINATION, 0.1, 3) for _ in range(5)]
     assert waits[:3] == [0, 0, 0]
-    assert all(9 < wait <= 10 for wait in waits[3:])
+    assert all(5 < wait <= 10 for wait in waits[3:])
 
 
 @pytest.mark.usefixtures("_bucket")
@@ -42,11 +42,11 @@ def test_a_wait_takes_no_place_so_that_asking_again_makes_it_no_longer() -> None
 
 @pytest.mark.usefixtures("_bucket")
 def test_after_the_wait_that_it_named_there_is_a_place() -> None:
-    assert take(DESTINATION, 5, 1) == 0
-    wait = take(DESTINATION, 5, 1)
-    assert 0 < wait <= 0.2
+    assert take(DESTINATION, 1, 1) == 0
+    wait = take(DESTINATION, 1, 1)
+    assert 0 < wait <= 1
     started = time.monotonic()
-    until(lambda: take(DESTINATION, 5, 1) == 0, seconds=2)
+    until(lambda: take(DESTINATION, 1, 1) == 0, seconds=5)
     assert time.monotonic() - started >= wait - 0.05
 
 
@@ -57,9 +57,9 @@ def test_each_destination_has_a_bucket_of_its_own() -> None:
 
 @pytest.mark.usefixtures("_bucket")
 def test_who_is_put_off_waits_and_has_no_burst_afterwards() -> None:
-    put_off(DESTINATION, 0.3)
-    assert 0 < take(DESTINATION, 1, 5) <= 0.3
-    until(lambda: take(DESTINATION, 1, 5) == 0, seconds=2)
+    put_off(DESTINATION, 1)
+    assert 0 < take(DESTINATION, 1, 5) <= 1
+    until(lambda: take(DESTINATION, 1, 5) == 0, seconds=5)
     assert 0 < take(DESTINATION, 1, 5) <= 1
 
 
@@ -67,7 +67,7 @@ def test_who_is_put_off_waits_and_has_no_burst_afterwards() -> None:
 def test_the_longer_of_two_waits_counts() -> None:
     put_off(DESTINATION, 30)
     put_off(DESTINATION, 5)
-    assert 29 < take(DESTINATION, 100, 100) <= 30
+    assert 20 < take(DESTINATION, 100, 100) <= 30
 
 
 @pytest.mark.usefixtures("_bucket")
@@ -112,14 +112,14 @@ def test_without_redis_a_process_keeps_to_the_rate_by_itself_and_asks_only_now_a
     started = time.monotonic()
     waits = [take(DESTINATION, 0.1, 2) for _ in range(200)]
     assert waits[:2] == [0, 0]
-    assert all(wait > 9 for wait in waits[2:])
+    assert all(wait > 5 for wait in waits[2:])
     assert time.monotonic() - started < 2
 
 
 def test_who_was_put_off_stays_put_off_when_redis_goes_away(redis_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     put_off(DESTINATION, 30)
     use_redis("redis://127.0.0.1:1/0", monkeypatch)
-    assert 29 < take(DESTINATION, 1, 1) <= 30
+    assert 20 < take(DESTINATION, 1, 1) <= 30
     use_redis(redis_server, monkeypatch)
 
 
@@ -128,7 +128,7 @@ def test_a_redis_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) 
         use_redis(f"redis://127.0.0.1:{port}/0", monkeypatch)
         started = time.monotonic()
         assert [take(DESTINATION, 0.1, 3) for _ in range(3)] == [0, 0, 0]
-        assert time.monotonic() - started < 1.9
+        assert time.monotonic() - started < 2.9
 
 
 def use_redis(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
