@@ -12,6 +12,7 @@ import typer
 from app import catalog
 from app.alerts.checks import CHECKS
 from app.catalog import Catalog
+from app.cli import alert_catalogue
 from app.cli.config_reference import markdown
 from app.cli.config_values import environment_rows
 from app.cli.output import JsonOption, print_json, print_table
@@ -116,18 +117,23 @@ def list_settings(as_json: bool = JsonOption) -> None:
 def reference(
     write: Path | None = typer.Option(None, "--write", help="The folder of the documentation, to bring it up to date."),
 ) -> None:
-    """Every variable, key and kind of service, as Markdown."""
+    """Every variable, key and kind of service, as Markdown; with --write also the catalogue of alerts."""
     if write is None:
         typer.echo(markdown(), nl=False)
         return
-    page = write / "configuration.md"
+    _write(write / "configuration.md", markdown())
+    _write(write / "alert-catalogue.md", alert_catalogue.markdown())
+
+
+def _write(page: Path, made: str) -> None:
+    """Put the generated part of a page in its place. Raises Invalid when the page has none."""
     try:
         before, rest = page.read_text().split(BEGIN)
         after = rest.split(END)[1]
     except (OSError, ValueError, IndexError):
         problem = Problem("--write", f"{page} does not hold the two marks of the reference")
         raise Invalid([problem], subject="folder") from None
-    page.write_text(f"{before}{BEGIN}\n\n{markdown()}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n\n{made}\n{END}{after}")
 
 
 def effective(found: Catalog, name: str) -> dict[str, Any]:
