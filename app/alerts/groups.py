@@ -239,7 +239,8 @@ def _told(group: Group, view: _View, now: datetime, why: Why, *, restart: bool) 
 
 def _after(view: _View, ready: Sequence[Member]) -> _View:
     """What is left to say once that was told."""
-    return replace(view, fresh=tuple(member for member in view.fresh if member not in ready), ended=())
+    said = {member.episode_id for member in ready}
+    return replace(view, fresh=tuple(member for member in view.fresh if member.episode_id not in said), ended=())
 
 
 def _step(group: Group, now: datetime) -> StepPlan | None:

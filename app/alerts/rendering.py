@@ -79,7 +79,7 @@ def message_of(about: About, subjects: Sequence[Subject]) -> Message:
         thread=about.thread,
         event=about.event,
         severity=first.severity,
-        title=_title(about, first, len(firing), len(ordered)),
+        title=_title(about, first, {subject.service for subject in ordered}),
         summary=_summary(first, ordered),
         at=about.at,
         receiver=about.receiver,
@@ -103,15 +103,10 @@ def _urgency(subject: Subject) -> tuple[bool, int, datetime, str]:
     return (not subject.sounds, -rank, subject.starts_at, subject.fingerprint)
 
 
-def _title(about: About, first: Subject, firing: int, total: int) -> str:
-    head = {
-        Event.RESOLVED: "RESOLVED",
-        Event.ACKNOWLEDGED: "ACKNOWLEDGED",
-        Event.ESCALATED: f"ESCALATED {first.severity.upper()}",
-    }.get(about.event, first.severity.upper())
-    where = f" on {first.service}" if first.service and total == 1 else ""
-    count = f" ({firing} firing of {total})" if total > 1 and firing else f" ({total} alerts)" if total > 1 else ""
-    return f"[{head}] {first.name}{where}{count}"
+def _title(about: About, first: Subject, services: set[str | None]) -> str:
+    """The same for as long as the group lives, wherever that is possible: mail programs keep threads by it."""
+    name = about.group_labels.get("alertname", first.name)
+    return f"{name} on {first.service}" if len(services) == 1 and first.service else name
 
 
 def _summary(first: Subject, subjects: Sequence[Subject]) -> str:
