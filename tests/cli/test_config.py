@@ -71,7 +71,7 @@ def test_a_good_file_is_fine(config: Callable[..., Ran]) -> None:
 
 def test_the_shipped_file_is_fine_on_a_fresh_machine(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["config", "check"]) == 0
-    assert capsys.readouterr().out == "fine: 8 services\n"
+    assert capsys.readouterr().out == "fine: 9 services\n"
 
 
 def test_every_problem_is_told_on_its_line(config: Callable[..., Ran], file: Path) -> None:
