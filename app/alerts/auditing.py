@@ -89,7 +89,8 @@ def _unreached(session: Session) -> Iterator[str]:
     with _in_time(session):
         groups = session.execute(text(_UNREACHED)).scalar_one()
         if groups:
-            yield f"groups of alerts that were told at least {duration(UNREACHED_SECONDS)} ago and reached nobody: {groups}"
+            ago = duration(UNREACHED_SECONDS)
+            yield f"groups of alerts that were told at least {ago} ago and reached nobody: {groups}"
         return
     yield "groups that reached nobody could not be counted in time"
 

@@ -32,14 +32,27 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
+class Deadman:
+    """The dead-man's switch: when it was last called, and why it was not called the last time it might have been."""
+
+    called_at: datetime | None = None
+    withheld: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StateFile:
-    """All of them. `waiting`: results not yet in Postgres."""
+    """All of them. `waiting`: results not yet in Postgres; `pages`: pages that have not arrived.
+
+    `deadman` is None where no such address is configured.
+    """
 
     pid: int
     host: str
     written_at: datetime
     services: Mapping[str, Watched] = field(default_factory=dict)
     waiting: int = 0
+    pages: int = 0
+    deadman: Deadman | None = None
     version: int = VERSION
 
 

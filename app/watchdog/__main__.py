@@ -8,12 +8,19 @@ import sys
 from app.config import settings
 from app.errors import SmmError
 from app.infra import db, dbwait, logging
+from app.watchdog import deadman
+from app.watchdog.deadman import Deadman
+from app.watchdog.pager import Pager
+from app.watchdog.pages import Book
 from app.watchdog.recorder import Recorder
+from app.watchdog.rounds import Rounds
 from app.watchdog.spool import Spool
 from app.watchdog.watch import Watchdog
 from tasks.celery import compose
 
 DATABASE_WAIT_SECONDS = 5.0
+CONNECTIONS = 2
+"""The recorder's and one for questions; for a moment there may be as many again."""
 
 
 def main() -> int:
@@ -25,11 +32,15 @@ def main() -> int:
     except SmmError as error:
         sys.stderr.write(f"watchdog: {error}\n")
         return 1
-    db.use_pool_size(1)
+    db.use_pool_size(CONNECTIONS)
     dbwait.bound_waits(DATABASE_WAIT_SECONDS)
     spool = Spool(config.run_dir / "watchdog-spool.jsonl")
-    recorder = Recorder(spool)
-    watchdog = Watchdog(config.run_dir, spool, recorder.wake)
+    book = Book(config.run_dir / "watchdog-pages.jsonl")
+    recorder = Recorder(spool, book)
+    pager = Pager(book, config.run_dir, recorder.wake)
+    switch = Deadman(config)
+    rounds = Rounds(config.run_dir, switch.call, deadman.EVERY_SECONDS)
+    watchdog = Watchdog(config.run_dir, spool, recorder.wake, pager, switch.status)
 
     def stop(*_: object) -> None:
         watchdog.stop()
@@ -37,7 +48,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the catalogue is followed without being told
-    recorder.start()
+    pager.start()
+    recorder.start(pager)
+    rounds.start()
     watchdog.run()
     return 0
 

@@ -1,40 +1,67 @@
-"""Stores the watchdog's results in Postgres from a thread of its own: a database that hangs must not hold the watch."""
+"""Stores the watchdog's results in Postgres from a thread of its own: a database that hangs must not hold the watch.
+
+Pages go before results: when the engine learns of a fall, it finds that people were told.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
+from typing import Protocol
+from uuid import UUID
 
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from app import catalog
+from app import catalog, clock
+from app.alerts.imported import Call, import_calls
 from app.errors import SmmError
 from app.health import record, sync_current_catalog
 from app.health.checking import maintenance_of
 from app.health.specs import resolve_all
-from app.infra.db import unit_of_work
+from app.infra.db import UnitOfWork, is_transient, unit_of_work
 from app.infra.logging import get_logger
 from app.watchdog.spool import Item, Spool
 
 SOURCE = "watchdog"
 BATCH = 200
 AGAIN_SECONDS = 2.0
+SETTLE_SECONDS = 5.0
+"""How long results wait until it is known who is called because of them."""
 
 log = get_logger(__name__)
+
+
+class Called(Protocol):
+    """The book of calls, as the ledger sees it."""
+
+    def unstored(self) -> list[Call]: ...
+
+    def stored(self, calls: Sequence[Call], handed_over: set[UUID]) -> None: ...
+
+
+class Settling(Protocol):
+    """Whoever decides whom to call."""
+
+    def settle(self, seconds: float) -> bool: ...
 
 
 class Recorder:
     """Empties the spool, oldest first. What could not be stored is tried again every two seconds, or with the next."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, book: Called | None = None) -> None:
         self._spool = spool
+        self._book = book
+        self._pager: Settling | None = None
+        self._unfit: set[UUID] = set()
         self._wake = threading.Event()
         self._away = False
         self._count = BATCH
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
-    def start(self) -> None:
+    def start(self, pager: Settling | None = None) -> None:
         """Begin with what a run before this one left, in a thread that does not keep the process alive."""
+        self._pager = pager
         self._wake.set()
         self._thread.start()
 
@@ -52,7 +79,9 @@ class Recorder:
     def store_some(self) -> bool:
         """Store a batch; False when there was none or Postgres is away. A batch stored twice changes nothing."""
         batch = self._spool.first(self._count)
-        if not batch:
+        if self._pager is not None:
+            self._pager.settle(SETTLE_SECONDS)
+        if not batch and not self._news():
             return False
         try:
             self._store(batch)
@@ -61,20 +90,47 @@ class Recorder:
             return True
         except Exception as error:  # whatever it is, the watch goes on and the results wait
             self._tell_away(error)
-            self._spool.keep()
+            if batch:
+                self._spool.keep()
             return False
         self._spool.done(len(batch))
         self._count = BATCH
         if self._away:
             self._away = False
             log.info("results are stored again", stored=len(batch), waiting=len(self._spool))
-        return True
+        return bool(batch)
+
+    def _news(self) -> list[Call]:
+        """Calls of which the ledger does not know all, and can."""
+        found = self._book.unstored() if self._book is not None else []
+        return [call for call in found if call.id not in self._unfit]
 
     def _store(self, batch: Sequence[Item]) -> None:
         specs = resolve_all(catalog.current()).values()
         with unit_of_work() as uow:
+            self._import(uow)
+            if not batch:
+                return
             sync_current_catalog(uow)
             record(uow, batch, source=SOURCE, in_maintenance=maintenance_of(specs))
+
+    def _import(self, uow: UnitOfWork) -> None:
+        """Take in whom the watchdog called; one call that cannot be, once and for all, must not hold the others."""
+        for call in self._news():
+            try:
+                with uow.session.begin_nested():
+                    theirs = import_calls(uow, [call], clock.now())
+            except Exception as error:
+                if isinstance(error, SmmError) or (isinstance(error, DBAPIError) and is_transient(error)):
+                    raise
+                self._unfit.add(call.id)
+                log.exception("a call cannot be taken into the ledger", service=call.service)
+                continue
+            uow.after_commit(partial(self._stored, call, theirs))
+
+    def _stored(self, call: Call, theirs: set[UUID]) -> None:
+        if self._book is not None:
+            self._book.stored([call], theirs)
 
     def _set_aside(self, batch: Sequence[Item], error: Exception) -> None:
         """One result that Postgres will never take must not hold the others: find it, drop it, say so."""

@@ -39,11 +39,13 @@ log = get_logger(__name__)
 
 
 class Pages(Protocol):
-    """Who is told of falls. Both are called again and again, and return at once."""
+    """Who is told of falls. Each is called again and again, and returns at once. `waiting`: pages on their way."""
 
     def fallen(self, fall: Fall) -> None: ...
 
     def risen(self, name: str) -> None: ...
+
+    def waiting(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -73,11 +75,19 @@ class _Watch:
 class Watchdog:
     """Watches the catalogue's services whose `watched_by` is the watchdog. `wake` is called when results wait."""
 
-    def __init__(self, run_dir: Path, spool: Spool, wake: Callable[[], None], pages: Pages | None = None) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        spool: Spool,
+        wake: Callable[[], None],
+        pages: Pages | None = None,
+        deadman: Callable[[], statefile.Deadman | None] = lambda: None,
+    ) -> None:
         self._path = statefile.path_in(run_dir)
         self._spool = spool
         self._wake = wake
         self._pages = pages
+        self._deadman = deadman
         self._prober = Prober(16)
         self._heartbeat = Heartbeat("watchdog")
         self._known = self._remembered()
@@ -221,7 +231,15 @@ class Watchdog:
         self._written = clock.monotonic()
         now = clock.now()
         services = {name: _watched(watch, now) for name, watch in sorted(self._watches.items())}
-        content = statefile.StateFile(os.getpid(), platform.node(), now, services, len(self._spool))
+        content = statefile.StateFile(
+            pid=os.getpid(),
+            host=platform.node(),
+            written_at=now,
+            services=services,
+            waiting=len(self._spool),
+            pages=0 if self._pages is None else self._pages.waiting(),
+            deadman=self._deadman(),
+        )
         try:
             statefile.write(self._path, content)
             self._disk_told = False

@@ -30,6 +30,9 @@ class Told:
     def risen(self, name: str) -> None:
         self.standing.discard(name)
 
+    def waiting(self) -> int:
+        return 0
+
     @property
     def names(self) -> list[str]:
         return [key.split(" ")[0] for key in self.keys]

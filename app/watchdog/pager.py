@@ -1,0 +1,288 @@
+"""Pages for what the engine cannot page for: each fall once, to each address, until it arrives or the service is back.
+
+Deciding whom to call is one thread's work, each page another's: the watch never waits for either, and no channel for
+another one. A try is in the book before it begins and after it has ended.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from queue import SimpleQueue
+from uuid import UUID
+
+from app import catalog as catalogs
+from app import clock
+from app.alerts import imported
+from app.alerts.imported import Call, Page, PageState
+from app.config import settings
+from app.errors import SmmError
+from app.infra import db
+from app.infra.logging import get_logger
+from app.notify import ChannelSpec, Delivery, Message, Outcome, resolve_all, send, take
+from app.watchdog import known, planning
+from app.watchdog.falls import Fall
+from app.watchdog.pages import Book
+
+MOST_FALLS = 100
+"""Falls that wait to be looked at."""
+MOST_THREADS = 100
+"""Pages that are on their way at once; more wait for one of these to arrive."""
+PAUSES = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
+"""Seconds before the next try; the last one again and again, for as long as the service is down."""
+EARLY_AFTER = 2
+"""Tries after which a page also goes another way, while its own channel is still being tried."""
+HELD_SECONDS = 10.0
+"""What held a page back is looked at again after this time."""
+LEDGER_SECONDS = 2.0
+"""How long the ledger may take to say whether the engine has told already."""
+
+log = get_logger(__name__)
+
+
+class Pager:
+    """`fallen` and `risen` as often as you like, from the watch; `changed` is called when the ledger should know."""
+
+    def __init__(
+        self,
+        book: Book,
+        run_dir: Path,
+        changed: Callable[[], None],
+        *,
+        pauses: Sequence[float] = PAUSES,
+        held_seconds: float = HELD_SECONDS,
+    ) -> None:
+        self._book = book
+        self._known = known.path_in(run_dir)
+        self._changed = changed
+        self._pauses = pauses
+        self._held_seconds = held_seconds
+        self._falls: SimpleQueue[Fall] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._asked: dict[str, float] = {}
+        self._waiting = 0
+        self._settled = threading.Event()
+        self._settled.set()
+        self._told_held: dict[str, tuple[str, ...]] = {}
+        self._carried: set[UUID] = set()
+        self._queued: deque[UUID] = deque()
+        self._threads = 0
+        self._over = threading.Condition()
+
+    def start(self) -> None:
+        """Begin, with what a run before this one left."""
+        threading.Thread(target=self._run, name="pager", daemon=True).start()
+        if self._book.take_over():
+            self._carry_all()
+
+    def fallen(self, fall: Fall) -> None:
+        """A service is down. The first time, and again while nobody could be called, it is looked at."""
+        with self._lock:
+            if self._waiting >= MOST_FALLS or clock.monotonic() < self._asked.get(fall.key, 0.0):
+                return
+            self._asked[fall.key] = float("inf")
+            self._waiting += 1
+            self._settled.clear()
+        self._falls.put(fall)
+
+    def risen(self, name: str) -> None:
+        """A service is up, or nobody's business any more: nothing more is tried for it."""
+        with self._lock:
+            for key in [key for key in self._asked if key.startswith(f"{name} ")]:
+                del self._asked[key]
+                self._told_held.pop(key, None)
+        if any(call.service == name and not call.over for call in self._book.calls()):
+            self._book.over(name)
+            with self._over:
+                self._over.notify_all()
+            self._changed()
+
+    def waiting(self) -> int:
+        """Pages that have not arrived, and are ours to send."""
+        return self._book.waiting()
+
+    def settle(self, seconds: float) -> bool:
+        """Wait until every fall that was handed on is in the book, or nobody is called for it."""
+        return self._settled.wait(seconds)
+
+    def _run(self) -> None:
+        while True:
+            fall = self._falls.get()
+            again = self._held_seconds
+            try:
+                again = self._look_at(fall)
+            except Exception as error:  # whatever is wrong with the catalogue, the next look may find it right
+                log.error("nobody could be called", service=fall.spec.name, error=str(error), kind=type(error).__name__)
+            with self._lock:
+                if fall.key in self._asked:
+                    self._asked[fall.key] = clock.monotonic() + again
+                self._waiting -= 1
+                if not self._waiting:
+                    self._settled.set()
+
+    def _look_at(self, fall: Fall) -> float:
+        """Call whom the plan says; in how many seconds to look again."""
+        if not self._book.take_over():
+            self._say_held(fall, ("another watchdog of this installation pages",))
+            return self._held_seconds
+        calls = self._book.calls()
+        if any(call.fall == fall.key for call in calls):
+            return float("inf")
+        look = planning.Look(catalogs.current(), known.kept(self._known), settings(), clock.now())
+        made = planning.plan(fall, look, called=calls)
+        self._say_held(fall, made.held)
+        if not made.calls:
+            return self._held_seconds
+        untold = _untold(fall, made.calls)
+        self._book.add(untold)
+        for call in untold:
+            log.warning("paging", service=call.service, thread=call.thread[:12], pages=len(call.pages))
+        self._carry_all()
+        return float("inf")
+
+    def _say_held(self, fall: Fall, reasons: tuple[str, ...]) -> None:
+        """Say why nobody is called, once for each reason."""
+        with self._lock:
+            said = self._told_held.get(fall.key, ())
+            self._told_held[fall.key] = reasons
+        if reasons and reasons != said:
+            log.warning("not paged for now", service=fall.spec.name, why=list(reasons))
+
+    def _carry_all(self) -> None:
+        """See that somebody carries every page that is still to be delivered."""
+        for call in self._book.calls():
+            for page in call.pages:
+                if page.state in (PageState.WAITING, PageState.SENDING) and not call.over:
+                    self._carry(page.id)
+
+    def _carry(self, page_id: UUID) -> None:
+        with self._lock:
+            if page_id in self._carried:
+                return
+            self._carried.add(page_id)
+            if self._threads >= MOST_THREADS:
+                self._queued.append(page_id)
+                return
+            self._threads += 1
+        threading.Thread(target=self._carrier, args=(page_id,), name=f"page-{page_id}", daemon=True).start()
+
+    def _carrier(self, page_id: UUID) -> None:
+        """A thread's life: this page, then whichever waits."""
+        current: UUID | None = page_id
+        while current is not None:
+            try:
+                self._deliver(current)
+            except Exception:
+                log.exception("a page was given up by mistake", page=str(current))
+            with self._lock:
+                self._carried.discard(current)
+                current = self._queued.popleft() if self._queued else None
+                if current is None:
+                    self._threads -= 1
+
+    def _deliver(self, page_id: UUID) -> None:
+        """Try until it arrives, cannot, or need not."""
+        while (found := self._wanted(page_id)) is not None:
+            call, page = found
+            spec = resolve_all(catalogs.current()).get(page.channel)
+            if spec is None:
+                self._book.change(
+                    page_id, lambda page: replace(page, state=PageState.GIVEN_UP, error="no such channel")
+                )
+                outcome = Outcome(delivered=False, permanent=True)
+            else:
+                self._pause(page_id, _rate_wait(spec, page))
+                if self._wanted(page_id) is None:
+                    return
+                outcome = self._try(spec, page)
+            page = self._after(page_id, page, outcome)
+            self._changed()
+            if outcome.delivered:
+                return
+            if outcome.permanent or page.attempts >= EARLY_AFTER:
+                self._go_another_way(call.id, page_id)
+            if outcome.permanent:
+                return
+            asked = outcome.retry_after.total_seconds() if outcome.retry_after is not None else 0.0
+            self._pause(page_id, max(asked, self._pauses[min(page.attempts, len(self._pauses)) - 1]))
+
+    def _wanted(self, page_id: UUID) -> tuple[Call, Page] | None:
+        """The page, if it is still to be delivered and by us."""
+        found = self._book.page(page_id)
+        if found is None or found[0].over or found[1].state not in (PageState.WAITING, PageState.SENDING):
+            return None
+        return found
+
+    def _pause(self, page_id: UUID, seconds: float) -> None:
+        """Wait, but not for longer than the page is wanted."""
+        until = clock.monotonic() + seconds
+        with self._over:
+            while (left := until - clock.monotonic()) > 0 and self._wanted(page_id) is not None:
+                self._over.wait(left)
+
+    def _try(self, spec: ChannelSpec, page: Page) -> Outcome:
+        in_doubt = page.in_doubt
+        began = self._book.change(
+            page.id,
+            lambda page: replace(
+                page, state=PageState.SENDING, attempts=page.attempts + 1, sent_at=clock.now(), http_status=None
+            ),
+        )
+        if began is None:
+            return Outcome(delivered=False, permanent=True)
+        return send(
+            spec,
+            Delivery(message=Message.from_json(page.message), to=page.destination or None, may_be_repeat=in_doubt),
+        )
+
+    def _after(self, page_id: UUID, page: Page, outcome: Outcome) -> Page:
+        """Write down what became of the try."""
+        state = PageState.GIVEN_UP if outcome.permanent else PageState.WAITING
+        if outcome.delivered:
+            state = PageState.DELIVERED
+        written = self._book.change(
+            page_id,
+            lambda page: replace(
+                page,
+                state=state,
+                finished_at=clock.now() if outcome.delivered else None,
+                http_status=outcome.http_status,
+                provider_id=outcome.provider_id,
+                latency_ms=outcome.latency_ms,
+                error=outcome.error or page.error if not outcome.delivered else None,
+            ),
+        )
+        return written or page
+
+    def _go_another_way(self, call_id: UUID, page_id: UUID) -> None:
+        """One more page where the catalogue names a channel for that; once a page."""
+        found = self._book.page(page_id)
+        if found is None or any(other.fallback_of == page_id for other in found[0].pages):
+            return
+        made = planning.instead(*found, catalogs.current())
+        if made is not None:
+            self._book.extend(call_id, made)
+            self._carry(made.id)
+
+
+def _untold(fall: Fall, calls: Sequence[Call]) -> list[Call]:
+    """Without those whose every alert the engine has told since the fall; while nobody knows, all of them."""
+    try:
+        with db.read_within(LEDGER_SECONDS) as session:
+            told = imported.told_since(session, [raised.fingerprint for call in calls for raised in call.raised],
+                                       fall.began_at)  # fmt: skip
+    except SmmError:
+        return list(calls)
+    return [call for call in calls if not {raised.fingerprint for raised in call.raised} <= told]
+
+
+def _rate_wait(spec: ChannelSpec, page: Page) -> float:
+    """Seconds until the address may be told again; one that is none is the channel's own business to refuse."""
+    try:
+        destination = spec.destination(page.destination or None)
+    except Exception:
+        return 0.0
+    return take(destination, spec.rate.per_second, spec.rate.burst)
