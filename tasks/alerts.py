@@ -42,3 +42,10 @@ def verify_synthetic(ctx: JobContext, *, raised_at: datetime) -> None:
     """See whether the test alert arrived, and say so."""
     with ctx.complete() as uow:
         synthetic.verify(uow, raised_at)
+
+
+@job("tasks.alerts.pick_up")
+def pick_up(ctx: JobContext) -> None:
+    """Give notifications whose job has died another one."""
+    with ctx.complete() as uow:
+        delivery.pick_up(uow)

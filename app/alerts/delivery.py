@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
@@ -64,6 +65,10 @@ def _begin(ctx: JobContext, notification_id: UUID) -> Begun | None:
     if channel is None or not channel.enabled:
         _without_channel(ctx, row, catalog)
         return None
+    message = _message(row)
+    if message is None:
+        _unreadable(ctx, row)
+        return None
     spec = resolve(channel)
     if (reason := reason_to_skip(_standing(row))) is not None:
         _skipped(ctx, row, reason)
@@ -72,11 +77,11 @@ def _begin(ctx: JobContext, notification_id: UUID) -> Begun | None:
     elif (wait := BEHIND_SECONDS if row.behind else _wait(spec, row)) > 0:
         _put_off(ctx, row, wait)
     else:
-        return _started(ctx, row, spec)
+        return _started(ctx, row, spec, message)
     return None
 
 
-def _started(ctx: JobContext, row: Row[Any], spec: ChannelSpec) -> Begun | None:
+def _started(ctx: JobContext, row: Row[Any], spec: ChannelSpec, message: Message) -> Begun | None:
     """Commit that a try begins now."""
     with ctx.unit_of_work() as uow:
         attempt = uow.execute(
@@ -89,7 +94,7 @@ def _started(ctx: JobContext, row: Row[Any], spec: ChannelSpec) -> Begun | None:
         _done(ctx)
         return None
     delivery = Delivery(
-        message=Message.from_json(row.message),
+        message=message,
         to=row.destination or None,
         reply_to=row.reply_to,
         may_be_repeat=_in_doubt(row),
@@ -185,6 +190,22 @@ def _without_channel(ctx: JobContext, row: Row[Any], catalog: Catalog) -> None:
         if _end(uow, row, "failed", error):
             history.add(uow, "delivery_failed", group_id=row.group_id, facts={"error": error, **_named(row)})
             failover.instead(uow, row, catalog.telling)
+
+
+def _message(row: Row[Any]) -> Message | None:
+    """None when another version of us wrote it in a way that this one cannot read."""
+    try:
+        return Message.from_json(row.message)
+    except ValidationError:
+        return None
+
+
+def _unreadable(ctx: JobContext, row: Row[Any]) -> None:
+    error = "the stored message cannot be read by this version"
+    log.error("a notification cannot be read", notification=str(row.id))
+    with ctx.complete({"state": "failed", "error": error}) as uow:
+        if _end(uow, row, "failed", error):
+            history.add(uow, "delivery_failed", group_id=row.group_id, facts={"error": error, **_named(row)})
 
 
 def _given_up(ctx: JobContext, row: Row[Any], spec: ChannelSpec, catalog: Catalog) -> None:

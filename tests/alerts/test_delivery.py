@@ -489,6 +489,15 @@ def test_a_message_of_a_hundred_kilobytes_is_cut_and_delivered(desk: Desk) -> No
     assert len(desk.first.requests[0].json["text"]) <= 4096
 
 
+def test_a_message_that_this_version_cannot_read_is_given_up_at_once(desk: Desk) -> None:
+    key = desk.tell()
+    desk.sql("UPDATE notifications SET message = '{}'")
+    assert desk.work(key) is None
+    assert (desk.row(key).state, desk.row(key).attempts) == ("failed", 0)
+    assert "cannot be read" in desk.row(key).error
+    assert desk.jobs() == []
+
+
 def test_notifications_without_a_group_are_delivered_too(desk: Desk) -> None:
     key = desk.tell()
     desk.sql("UPDATE notifications SET group_id = NULL")
