@@ -26,6 +26,8 @@ from app.health.core import State
 from app.infra import db
 from tests.health import catalogs, local
 from tests.health.catalogs import tcp
+from tests.notify.servers import Scripted, channel_server
+from tests.watchdog.paging import RULES, service, webhook
 
 pytestmark = pytest.mark.slow
 
@@ -208,3 +210,48 @@ def test_a_wrong_setting_is_refused_in_one_line_that_names_it(home: Path):
     assert ended.returncode == 1
     assert ended.stderr.startswith("watchdog: environment: SMM_LEASE_SECONDS")
     assert ended.stderr.count("\n") == 1
+
+
+def test_it_pages_what_falls_once_over_a_crash_of_its_own_and_the_ledger_knows(start, database):
+    port = local.closed_port()
+    with channel_server() as server:
+        content = service("broker", port=port) + webhook(server.base) + RULES
+        with listening(port):
+            running = start(content)
+            until(lambda: running.states() == {"broker": State.UP})
+        (request,) = until(lambda: server.requests)
+        assert request.json["alerts"][0]["labels"]["service"] == "broker"
+        until(lambda: rows("SELECT 1 FROM notifications WHERE state = 'delivered' AND source = 'watchdog'"))
+        running.process.kill()
+        running.process.wait(10)
+        again = start(content)
+        until(lambda: rows("SELECT 1 FROM system_health_log WHERE NOT ok AND started_at > now() - interval '1 s'"))
+        assert again.states() == {"broker": State.DOWN}
+        assert len(server.requests) == 1
+        (told,) = rows("SELECT * FROM notifications")
+        assert str(told.id) == request.headers["idempotency-key"]
+
+
+def test_it_pages_while_postgres_hangs_and_the_page_is_in_the_ledger_afterwards(start, database):
+    with channel_server() as server:
+        postgres = f"[services.postgres]\nkind = 'postgres'\nseverity = 'critical'\n{QUICK}"
+        running = start(postgres + webhook(server.base) + RULES)
+        until(lambda: running.states() == {"postgres": State.UP})
+        with frozen_postgres(database):
+            frozen = time.monotonic()
+            until(lambda: server.requests)
+            assert time.monotonic() - frozen < 15
+            assert (running.home / "run" / "watchdog-pages.jsonl").exists()
+        until(lambda: rows("SELECT 1 FROM notifications WHERE state = 'delivered' AND source = 'watchdog'"))
+        until(lambda: rows("SELECT 1 FROM incidents WHERE recovered_at IS NOT NULL"))
+        until(lambda: (running.home / "run" / "watchdog-pages.jsonl").read_bytes() == b"")
+        assert len(server.requests) == 1
+
+
+def test_sigterm_stops_it_within_a_second_although_a_page_hangs(start, database):
+    with channel_server() as server:
+        server.always = Scripted(how="hang")
+        running = start(service("broker", port=local.closed_port()) + webhook(server.base) + RULES)
+        until(lambda: server.requests)
+        assert running.stop() < 1
+        assert running.process.returncode == 0

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from app import clock
+from app.alerts import pipeline
+from app.alerts.imported import Call, PageState
 from app.config import settings
 from app.health.results import ProbeResult
 from app.infra import db
 from app.infra.db import read_only
+from app.watchdog import planning
+from app.watchdog.pages import Book
 from app.watchdog.recorder import Recorder
 from app.watchdog.spool import Spool
 from tests.health import catalogs, local
 from tests.health.catalogs import tcp
+from tests.watchdog import paging
+from tests.watchdog.paging import RULES, service, webhook
 
 NOW = clock.now()
 
@@ -72,3 +80,85 @@ def test_a_result_that_postgres_will_never_take_is_dropped_and_holds_nothing_up(
     while len(spool):
         assert recorder.store_some()
     assert logged() == [1.0, 3.0]
+
+
+class Settling:
+    """A pager that decides when the recorder waits for it, and not before."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self.planned: list[Call] = []
+
+    def settle(self, seconds: float) -> bool:
+        self.book.add(self.planned)
+        self.planned = []
+        return True
+
+
+@pytest.fixture
+def book(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
+    catalogs.use(monkeypatch, home, service() + webhook() + RULES)
+    importlib.import_module("tasks.celery").compose()
+    made = Book(home / "run" / "watchdog-pages.jsonl")
+    assert made.take_over()
+    return made
+
+
+def notifications() -> list[tuple[UUID, str, str]]:
+    with read_only() as session:
+        rows = session.execute(text("SELECT id, state, source FROM notifications ORDER BY id"))
+        return [(row.id, row.state, row.source) for row in rows]
+
+
+def test_whom_the_watchdog_calls_is_in_the_ledger_before_the_engine_learns_of_the_fall(spool: Spool, book: Book):
+    fallen = paging.fall()
+    settling = Settling(book)
+    settling.planned = list(planning.plan(fallen, paging.look()).calls)
+    recorder = Recorder(spool, book)
+    recorder._pager = settling
+    for name, item in paging.results_of(fallen):
+        spool.append(name, item, eventful=True)
+    assert recorder.store_some()
+    (page,) = book.calls()[0].pages
+    assert notifications() == [(page.id, "waiting", "watchdog")]
+    assert book.unstored() == []
+    pipeline.run()
+    assert len(notifications()) == 1
+
+
+def test_what_becomes_of_a_page_is_stored_although_no_result_waits(spool: Spool, book: Book):
+    (call,) = planning.plan(paging.fall(), paging.look()).calls
+    book.add([call])
+    recorder = Recorder(spool, book)
+    assert not recorder.store_some()
+    (page,) = call.pages
+    assert notifications() == [(page.id, "waiting", "watchdog")]
+    book.change(page.id, lambda page: replace(page, state=PageState.DELIVERED, attempts=1, sent_at=clock.now()))
+    assert not recorder.store_some()
+    assert notifications() == [(page.id, "delivered", "watchdog")]
+    assert not recorder.store_some()
+
+
+def test_a_page_that_the_engine_delivers_is_not_tried_here_again(spool: Spool, book: Book):
+    (call,) = planning.plan(paging.fall(), paging.look()).calls
+    book.add([call])
+    book.change(call.pages[0].id, lambda page: replace(page, state=PageState.GIVEN_UP, attempts=2))
+    Recorder(spool, book).store_some()
+    assert book.calls()[0].pages[0].state is PageState.HANDED_OVER
+    assert notifications() == [(call.pages[0].id, "waiting", "engine")]
+
+
+def test_a_call_that_postgres_will_never_take_holds_neither_results_nor_other_calls(spool: Spool, book: Book):
+    (good,) = planning.plan(paging.fall(), paging.look()).calls
+    (bad,) = planning.plan(paging.fall(), paging.look()).calls
+    spoilt = replace(bad, group={**bad.group, "labels": {"a": "\x00"}, "thread": "t", "id": "no uuid"})
+    book.add([spoilt, good])
+    at = clock.now()
+    spool.append("redis", paging.well(at), eventful=True)
+    recorder = Recorder(spool, book)
+    assert recorder.store_some()
+    assert [key for key, *_ in notifications()] == [good.pages[0].id]
+    assert len(logged()) == 1
+    spool.append("redis", paging.well(at + timedelta(seconds=1)), eventful=True)
+    assert recorder.store_some()
+    assert len(logged()) == 2
