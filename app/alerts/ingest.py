@@ -91,15 +91,21 @@ def _merge(uow: UnitOfWork, rows: Sequence[Row[Any]], now: datetime) -> None:
 
 
 def _by_fingerprint(rows: Iterable[Row[Any]], telling: Telling) -> _Posts:
-    resolve_after = timedelta(seconds=telling.alerting.resolve_after)
+    """The good alerts of all posts. Their senders were told of the bad ones, which may be whatever JSON can be."""
     found: dict[str, list[Posted]] = defaultdict(list)
     for row in rows:
-        patience = WEBHOOK_RESOLVE_AFTER if row.source == WEBHOOK else resolve_after
-        for post in posted.read(
-            inbox.unpack(row.body), received_at=row.received_at, resolve_after=patience, source=row.source
-        ):
+        patience = WEBHOOK_RESOLVE_AFTER if row.source == WEBHOOK else resolve_after(telling)
+        alerts = inbox.unpack(row.body)
+        bad = posted.faults(alerts, row.received_at, patience)
+        good = alerts if not bad else [alert for place, alert in enumerate(alerts) if place not in bad]
+        for post in posted.read(good, received_at=row.received_at, resolve_after=patience, source=row.source):
             found[post.fingerprint].append(post)
     return dict(sorted(found.items()))
+
+
+def resolve_after(telling: Telling) -> timedelta:
+    """How long an alert from outside lasts that names no end."""
+    return timedelta(seconds=telling.alerting.resolve_after)
 
 
 def _absorb_alone(uow: UnitOfWork, fingerprint: str, posts: Sequence[Posted], now: datetime, current: Catalog) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,7 +13,8 @@ from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from app.config import settings
+from app import clock
+from app.config import Settings, settings
 from app.errors import Invalid, Problem
 from app.infra import adminkey
 from app.infra.text import storable
@@ -21,6 +24,8 @@ _bearer = HTTPBearer(auto_error=False, description="the key of home/admin.key")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="the same key, for clients without Bearer")
 
 LONGEST_NUMBER = 100
+KEY_SECONDS = 1.0
+"""How old what was read of the key's file may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +36,44 @@ class Caller:
 
 
 async def authenticate(request: Request, _b: object = Depends(_bearer), _k: object = Depends(_header)) -> Caller:
+    """Who is calling. Raises Unauthenticated. The two schemes above are declared for the OpenAPI document."""
+    return caller_of(request.headers)
+
+
+def caller_of(headers: Mapping[str, str]) -> Caller:
     """The one place where a request becomes a caller. Raises Unauthenticated.
 
-    Reads the headers itself: the two schemes above are declared for the OpenAPI document.
+    Prometheus and amtool may know no scheme but Basic: then the key is the password, and the name does not matter.
     """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        given = credentials.strip()
+    else:  # a proxy may want a Basic password of its own
+        given = headers.get("x-api-key", "").strip() or (_password(credentials) if scheme.lower() == "basic" else "")
     if not given:
         raise Unauthenticated("give an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`")
-    if not secrets.compare_digest(given.encode(), adminkey.load_or_create(settings()).encode()):
+    if not secrets.compare_digest(given.encode(), _admin_key()):
         raise Unauthenticated("this API key is not known here")
     return Caller("admin")
+
+
+_kept: tuple[Settings, float, bytes] | None = None
+
+
+def _admin_key() -> bytes:
+    """The file is read once a second, not once a request."""
+    global _kept
+    config, now = settings(), clock.monotonic()
+    if _kept is None or _kept[0] is not config or now >= _kept[1]:
+        _kept = (config, now + KEY_SECONDS, adminkey.load_or_create(config).encode())
+    return _kept[2]
+
+
+def _password(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 CurrentCaller = Annotated[Caller, Depends(authenticate)]

@@ -15,7 +15,7 @@ from app.config import settings
 from app.health import metrics as health_metrics
 from app.infra import adminkey, db, metrics
 from app.jobs import metrics as engine_metrics
-from app.web import errors
+from app.web import alertmanager, errors
 from app.web.api import alerts, engine, health, jobs, notifications, oncall, schemas, silences, timeline
 from app.web.console import pages
 from app.web.deps import authenticate
@@ -56,6 +56,7 @@ def create_app() -> FastAPI:
     app.include_router(health.router)
     app.include_router(pages.router)
     app.include_router(link_pages.router)
+    alertmanager.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=config.body_max_bytes)

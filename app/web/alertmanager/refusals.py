@@ -1,0 +1,44 @@
+"""How Alertmanager says no: the reasons as one JSON string."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+
+from app.errors import Invalid
+
+MOST = 100
+"""Reasons that one answer names."""
+
+
+REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"description": "What is wrong, as a JSON string", "content": {"application/json": {}}},
+}
+"""For the OpenAPI document."""
+
+
+class Route(APIRoute):
+    """An endpoint whose bad input is answered as Alertmanager does."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The usual handler, with Invalid made into a 400."""
+        usual = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                return await usual(request)
+            except Invalid as error:
+                return refused([str(problem) for problem in error.problems])
+
+        return handler
+
+
+def refused(reasons: Sequence[str], status: int = 400) -> JSONResponse:
+    """The reasons, one after the other."""
+    left = len(reasons) - MOST
+    told = list(reasons) if left <= 0 else [*reasons[:MOST], f"and {left} more"]
+    return JSONResponse("; ".join(told), status)
