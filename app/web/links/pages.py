@@ -156,7 +156,7 @@ def _shown(link: Link, about: About, *, done: Use | None = None) -> HTMLResponse
     """The question; or that it was done, just now or before."""
     now = clock.now()
     first = about.alerts[0]
-    names = sorted({alert.name for alert in about.alerts})
+    names, common = sorted({alert.name for alert in about.alerts}), _common(about)
     return _page(
         200,
         words=_WORDS[link.action],
@@ -164,7 +164,8 @@ def _shown(link: Link, about: About, *, done: Use | None = None) -> HTMLResponse
         severity=first.severity,
         tone=_TONES.get(first.severity, "calm"),
         since=min(alert.starts_at for alert in about.alerts),
-        labels=_common(about),
+        labels=common,
+        own=lambda alert: {name: value for name, value in sorted(alert.labels.items()) if common.get(name) != value},
         about=about,
         alerts=about.alerts[:MOST_ALERTS],
         more=max(0, len(about.alerts) - MOST_ALERTS),
