@@ -78,10 +78,12 @@ def make(
     return f"{config.external_url}/a/{body}.{_signature(config, body)}"
 
 
-def of_group(config: Settings, group_id: UUID, now: datetime) -> tuple[message.Link, ...]:
-    """What a message about a group offers to do about it."""
+def of_group(config: Settings, group_id: UUID, now: datetime, *, who: str = "") -> tuple[message.Link, ...]:
+    """What a message about a group offers to do about it. `who`: whom the message is sent to, where that is known."""
     target = Target("group", group_id)
-    return tuple(message.Link(label, make(config, action, target, now=now)) for action, label in LABELS.items())
+    return tuple(
+        message.Link(label, make(config, action, target, now=now, who=who)) for action, label in LABELS.items()
+    )
 
 
 def read(config: Settings, token: str, *, now: datetime) -> Link:
