@@ -1,8 +1,8 @@
 """What a posted alert does to the episode of its fingerprint. Pure.
 
 The rules are those of Alertmanager 0.25 (`provider/mem.Alerts.Put` and `types.Alert.Merge`): a later post wins, but the
-earliest beginning stays, and an explicit end beats one that only stands for silence. One thing is different there: an
-explicit end that has won is a mere time-out to the next post.
+earliest beginning stays, and an explicit end beats one that only stands for silence. Two things are different there: an
+explicit end that has won is a mere time-out to the next post, and a second word that it is over may move its beginning.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _spanned(known: Open, post: Posted) -> Episode:
         if not post.is_over:
             return replace(life, starts_at=starts_at)
         return replace(life, starts_at=starts_at, ends_at=post.ends_at, ends_explicitly=True)
-    if post.starts_at >= life.ends_at:
+    if post.starts_at >= life.ends_at and not post.is_over:
         starts_at = post.starts_at  # it had ended, and begins anew
     if _old_end_rules(known, life.ends_at, post):
         return replace(life, starts_at=starts_at)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app import catalog, clock
 from app.alerts import ingest, muted, routes, routing, rules
+from app.alerts.alertmanager_config import NOBODY
 from app.alerts.muting import By
 from app.alerts.routing import Target
 from app.catalog import Catalog
@@ -54,7 +55,7 @@ def list_groups(query: Query) -> Response:
             labels = routing.group_labels(target, shown.labels)
             group = groups.setdefault(
                 routing.thread(target, labels),
-                {"labels": labels, "receiver": {"name": target.receiver or ""}, "routeLabels": {}, "alerts": []},
+                {"labels": labels, "receiver": {"name": target.receiver or NOBODY}, "routeLabels": {}, "alerts": []},
             )
             group["alerts"].append(shown.document)
     ordered = sorted(groups.values(), key=lambda group: (sorted(group["labels"].items()), group["receiver"]["name"]))
@@ -117,7 +118,7 @@ def _document(
         "annotations": rules.enrich(current.telling, row.labels, row.annotations),
         "endsAt": clock.iso(row.ends_at or now + lasts),
         "fingerprint": row.fingerprint,
-        "receivers": [{"name": target.receiver} for target in targets if target.receiver],
+        "receivers": [{"name": target.receiver or NOBODY} for target in targets],
         "startsAt": clock.iso(row.starts_at),
         "status": status,
         "updatedAt": clock.iso(row.updated_at),

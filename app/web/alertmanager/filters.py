@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
+from app.alerts.alertmanager_config import NOBODY
 from app.alerts.matchers import Matcher, as_bytes, compiled, matches_all, parse
 from app.errors import Invalid, Problem
 
@@ -34,7 +35,7 @@ class Wanted:
 
     def is_for(self, receiver: str | None) -> bool:
         """Is it one of the receivers asked for?"""
-        return self.receiver is None or self.receiver.fullmatch(as_bytes(receiver or "")) is not None
+        return self.receiver is None or self.receiver.fullmatch(as_bytes(receiver or NOBODY)) is not None
 
     def shows(self, status: dict[str, Any]) -> bool:
         """Is an alert in this state asked for?"""

@@ -36,4 +36,6 @@ def status() -> dict[str, Any]:
 @router.get("/receivers", summary="Names of all receivers")
 def receivers() -> list[dict[str, str]]:
     """In the order of the catalogue."""
-    return [{"name": name} for name in catalog.current().telling.receivers]
+    telling = catalog.current().telling
+    nobody = () if telling.routing.receiver else (alertmanager_config.NOBODY,)
+    return [{"name": name} for name in (*telling.receivers, *nobody)]
