@@ -49,6 +49,7 @@ BEAT: dict[str, Every | Dated] = {
     "job-relay": Every(1, "tasks.jobs.relay"),
     "timetable": Every(5, "tasks.jobs.submit_due"),
     "alert-tick": Every(1, "tasks.alerts.tick"),
+    "alert-pick-up": Dated("tasks.alerts.pick_up", seconds=60),
     "health-checks": Every(5, "tasks.health.claim_due"),
     "health-deep-cycle": Dated("tasks.health.deep_cycle", seconds=900),
     "alert-synthetic": Dated("tasks.alerts.synthetic", seconds=3600),

@@ -17,6 +17,8 @@ _FALSE = sa.text("false")
 
 
 def upgrade() -> None:
+    # From now on this says that a warning was recorded: what warns already is recorded once more.
+    op.execute("UPDATE services SET warning = false")
     _alert_episodes()
     _alert_groups()
     _alert_group_members()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from app import signals
+from app.alerts import raising
 from app.catalog import Catalog
 from app.infra.db import UnitOfWork
 
 _TABLES = ("channels", "people", "teams", "rotations", "receivers", "routing", "ladders", "inhibitions", "mutes")
 
 
-def note_routing(uow: UnitOfWork, catalog: Catalog) -> None:
-    """Record `alerts.routing_changed` when the catalogue tells people otherwise than at the last pass."""
+def follow_catalog(uow: UnitOfWork, catalog: Catalog, now: datetime) -> None:
+    """When the catalogue is another one than at the last pass: end what its rules no longer raise, and record
+    `alerts.routing_changed` where it tells people otherwise."""
     present = _digests(_Said(catalog))
-    total = _digest(present)
+    total = _digest({**present, "rules": sorted(catalog.telling.alerts)})
     known = uow.execute("SELECT routing_digest, routing FROM alert_clock WHERE id = 1").one()
     if known.routing_digest == total:
         return
@@ -26,10 +29,13 @@ def note_routing(uow: UnitOfWork, catalog: Catalog) -> None:
         digest=total,
         routing=json.dumps(present),
     )
+    raising.end_forgotten(uow, catalog.telling, now)
     if known.routing_digest is None:
         return
     before = known.routing or {}
     changed = sorted(key for key in {*before, *present} if before.get(key) != present.get(key))
+    if not changed:
+        return
     signals.record(
         uow, "alerts.routing_changed", "alerting", facts={"changed": changed[:200], "catalogue": catalog.digest}
     )

@@ -22,13 +22,16 @@ from app.errors import LeaseLost, Misconfigured, Transient
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
 from app.jobs.worker import JobContext
-from app.notify import ChannelSpec, Delivery, Event, Message, Outcome, resolve, send, take
+from app.notify import ChannelSpec, Delivery, Event, Message, Outcome, put_off, resolve, send, take
 
 TRIES = 8
 """Tries of one notification: with the ledger's pauses about ten minutes."""
 
 BEHIND_SECONDS = 2.0
 """How long a message waits for one that is on its way to the same address, so that an end never overtakes a start."""
+
+REST_SECONDS = 5.0
+"""How long an address is left alone that did not answer: messages to others must not queue up behind it."""
 
 FORGOTTEN_SECONDS = 120
 
@@ -148,6 +151,8 @@ def _try_again(ctx: JobContext, begun: Begun, outcome: Outcome) -> None:
         ).one_or_none()
         if waits is not None and row.severity in failover.URGENT and begun.attempt >= failover.EARLY_AFTER:
             failover.instead(uow, row, catalogs.current().telling)
+    if outcome.http_status is None:  # no answer at all: others for the same address need not find that out one by one
+        put_off(begun.spec.destination(row.destination or None), REST_SECONDS)
     raise Transient(f"{row.channel}: {error}", retry_after=outcome.retry_after)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,8 @@ from app.alerts import fingerprint as fingerprints
 from app.alerts import groups, history, muted, overrides, recipients, routes, rules, telling
 from app.alerts.core import State
 from app.alerts.groups import Group, LadderPlan
-from app.catalog import Catalog
+from app.alerts.reading import destination_shown
+from app.catalog import BusinessHours, Catalog
 from app.errors import Invalid, NotFound, Problem
 from app.infra import ids
 
@@ -28,10 +29,10 @@ MOST_NOTIFICATIONS = 100
 class Draft:
     """An alert that might come, as far as muting looks at one."""
 
-    fingerprint: str
     labels: Mapping[str, str]
     severity: str
     team: str | None
+    service: str | None
     quiet_until: datetime | None = None
 
 
@@ -44,21 +45,38 @@ def dry_run(
     catalog = catalogs.current()
     severity = rules.severity_of(catalog.telling, labels)
     team = rules.team_of(catalog.telling, labels, teams=rules.teams_of(catalog))
-    draft = Draft(fingerprints.fingerprint(labels), labels, severity, team)
-    held = muted.held_of(muted.muting_now(session, now, catalog), draft, now, catalog.telling)
-    placed = routes.place(catalog, labels, severity=severity, team=team)
+    service = rules.service_of(labels)
+    draft = Draft(labels, severity, team, service)
+    present = muted.muting_now(session, now, catalog)
+    seen = routes.seen(labels, severity=severity, team=team, service=service)
+    placed = [
+        (place.row, muted.held_of(present, draft, now, _hours(place.row["ladder"])))
+        for place in routes.place(catalog, seen, severity=severity, team=team)
+    ]
     return {
         "at": clock.iso(now),
-        "fingerprint": draft.fingerprint,
+        "fingerprint": fingerprints.fingerprint(labels),
         "name": labels["alertname"],
         "severity": severity,
         "team": team,
-        "service": rules.service_of(labels),
+        "service": service,
         "annotations": dict(rules.enrich(catalog.telling, labels, annotations or {})),
-        "muted": held.as_json(),
-        "told": bool(placed) and not held.is_silent,
-        "routes": [_planned(session, catalog, place.row, held, now) for place in placed],
+        "muted": _union(held for _, held in placed),
+        "told": any(not held.is_silent for _, held in placed),
+        "routes": [_planned(session, catalog, row, held, now) for row, held in placed],
     }
+
+
+def _hours(ladder: Mapping[str, Any] | None) -> BusinessHours | None:
+    plan = routes.ladder_from_json(ladder)
+    return plan.hours if plan is not None else None
+
+
+def _union(every: Iterable[muted.Held]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for held in every:
+        found += [mute for mute in held.as_json() if mute not in found]
+    return found
 
 
 def _planned(
@@ -97,7 +115,7 @@ def _people(
             "recipient": item.recipient,
             "person": item.person,
             "channel": item.channel,
-            "to": item.to,
+            "to": destination_shown(item.to or ""),
             "enabled": item.enabled,
         }
         for item in found.destinations
@@ -139,7 +157,10 @@ def explain_episode(session: Session, episode_id: UUID, *, now: datetime) -> dic
         raise NotFound(f"no alert has the id {episode_id}")
     catalog = catalogs.current()
     is_open = row.state != State.RESOLVED
-    held = muted.held_of(muted.muting_now(session, now, catalog), row, now, catalog.telling) if is_open else None
+    groups_of = _groups_of(session, row.id)
+    present = muted.muting_now(session, now, catalog)
+    ladders = [group.ladder for group in groups_of if group.closed_at is None] or [None]
+    held = [muted.held_of(present, row, now, _hours(ladder)) for ladder in ladders] if is_open else []
     return {
         "id": str(row.id),
         "at": clock.iso(now),
@@ -150,8 +171,8 @@ def explain_episode(session: Session, episode_id: UUID, *, now: datetime) -> dic
         "team": row.team,
         "state": row.state,
         "why": _why(row),
-        "muted": held.as_json() if held else [],
-        "groups": [_group(session, catalog, row, group, now) for group in _groups_of(session, row.id)],
+        "muted": _union(held),
+        "groups": [_group(session, catalog, row, group, now) for group in groups_of],
         "history": history.of_episode(session, row.id, 200),
     }
 
@@ -245,7 +266,7 @@ def _notifications(session: Session, group_id: UUID, *, since: datetime, told: d
             "step": row.step,
             "recipient": row.recipient,
             "channel": row.channel,
-            "to": row.destination or None,
+            "to": destination_shown(row.destination),
             "state": row.state,
             "attempts": row.attempts,
             "finished_at": _iso(row.finished_at),

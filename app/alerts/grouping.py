@@ -26,7 +26,8 @@ def group_new(uow: UnitOfWork, now: datetime, catalog: Catalog) -> int:
     placed: dict[str, Any] = {}
     members: list[tuple[str, UUID]] = []
     for row in rows:
-        for place in routes.place(catalog, row.labels, severity=row.severity, team=row.team):
+        labels = routes.seen(row.labels, severity=row.severity, team=row.team, service=row.service)
+        for place in routes.place(catalog, labels, severity=row.severity, team=row.team):
             placed.setdefault(place.thread, place.row)
             members.append((place.thread, row.id))
     opened = store.open_groups(uow, list(placed.values()), now)

@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.alerts import muting, routes, silences, store
+from app.alerts.core import State
 from app.alerts.matchers import parse
 from app.alerts.muting import By, Mute, Muting
-from app.catalog import Catalog, Inhibition, Telling
+from app.catalog import BusinessHours, Catalog, Inhibition, Telling
 from app.infra.db import UnitOfWork
 
 _SILENT = (By.SILENCE, By.INHIBITION, By.MAINTENANCE)
@@ -46,23 +47,31 @@ class Held:
         ]
 
 
+Key = tuple[UUID, UUID]
+"""(group, episode): the same alert may wait for business hours in one group and not in another."""
+
+
 def of_members(
-    uow: UnitOfWork, members: Mapping[UUID, Sequence[Row[Any]]], now: datetime, catalog: Catalog
-) -> dict[UUID, Held]:
+    uow: UnitOfWork, groups: Sequence[Row[Any]], members: Mapping[UUID, Sequence[Row[Any]]], now: datetime,
+    catalog: Catalog,
+) -> dict[Key, Held]:  # fmt: skip
     """What holds back each sounding alert of these groups; only those that are held. Stores what changed."""
-    sounding = {row.id: row for rows in members.values() for row in rows if row.state != "resolved"}
-    if not sounding:
-        return {}
     present = muting_now(uow.session, now, catalog)
-    found: dict[UUID, Held] = {}
-    changed = []
-    for key, row in sounding.items():
-        held = held_of(present, row, now, catalog.telling)
-        if held.mutes:
-            found[key] = held
-        said = held.as_json() or None
-        if said != row.muted:
-            changed.append({"id": key, "muted": said})
+    found: dict[Key, Held] = {}
+    said: dict[UUID, list[dict[str, Any]]] = {}
+    before: dict[UUID, Any] = {}
+    for group in groups:
+        ladder = routes.ladder_from_json(group.ladder)
+        for row in members[group.id]:
+            if row.state == State.RESOLVED:
+                continue
+            held = held_of(present, row, now, ladder.hours if ladder is not None else None)
+            before[row.id] = row.muted
+            listed = said.setdefault(row.id, [])
+            listed += [mute for mute in held.as_json() if mute not in listed]
+            if held.mutes:
+                found[group.id, row.id] = held
+    changed = [{"id": key, "muted": mutes or None} for key, mutes in said.items() if (mutes or None) != before[key]]
     if changed:
         store.save_mutes(uow, changed)
     return found
@@ -81,24 +90,29 @@ def _sources(session: Session, inhibitions: Sequence[Inhibition]) -> Iterator[tu
     yield from store.firing(session, source_names(inhibitions))
 
 
-def held_of(present: Muting, row: Any, now: datetime, telling: Telling) -> Held:
-    """What holds this alert back. `row` has labels, severity, team and quiet_until."""
-    found = [
-        *present.of(row.labels, now),
+def held_of(present: Muting, row: Any, now: datetime, hours: BusinessHours | None) -> Held:
+    """What holds this alert back. `row` has labels, severity, team, service and quiet_until.
+
+    `hours`: those that its ladder waits for, if it does. Silences may speak of the labels as they came or as they are
+    seen here.
+    """
+    labels = routes.seen(row.labels, severity=row.severity, team=row.team, service=row.service)
+    said = present.of(labels, now)
+    if labels != row.labels:
+        said += tuple(mute for mute in present.of(row.labels, now) if mute.by is By.SILENCE and mute not in said)
+    waits = [
         muting.cooldown(row.quiet_until, now, severity=row.severity),
-        _outside_hours(row, now, telling),
+        muting.outside_hours(hours, now) if hours is not None else None,
     ]
-    mutes = tuple(mute for mute in found if mute is not None)
-    waits = [mute.until for mute in mutes if mute.by not in _SILENT and mute.until is not None]
-    return Held(mutes, max(waits, default=None))
+    mutes = (*said, *(mute for mute in waits if mute is not None))
+    until = [mute.until for mute in mutes if mute.by not in _SILENT and mute.until is not None]
+    return Held(mutes, max(until, default=None))
 
 
-def _outside_hours(row: Any, now: datetime, telling: Telling) -> Mute | None:
-    """Held back until work begins, where the ladder of its severity says that it can wait."""
-    ladder = telling.ladders.get(row.severity)
-    if ladder is None or not ladder.business_hours or routes.SYNTHETIC in row.labels:
-        return None
-    return muting.outside_hours(routes.hours_of(telling, row.team), now)
+def hours_of(telling: Telling, severity: str, team: str | None) -> BusinessHours | None:
+    """The hours that alerts of this severity wait for by its own ladder; None: they do not."""
+    ladder = telling.ladders.get(severity)
+    return routes.hours_of(telling, team) if ladder is not None and ladder.business_hours else None
 
 
 def source_names(inhibitions: Sequence[Inhibition]) -> list[str] | None:

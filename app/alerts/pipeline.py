@@ -50,7 +50,7 @@ def _begin(catalog: Catalog) -> Work | None:
             return None
         hold = timedelta(seconds=catalog.telling.alerting.hold_after_start)
         work = store.begin_pass(uow, away=AWAY, hold=hold)
-        audit_trail.note_routing(uow, catalog)
+        audit_trail.follow_catalog(uow, catalog, work.now)
         return work
 
 

@@ -50,8 +50,14 @@ class Placed:
     row: Mapping[str, Any]
 
 
+def seen(labels: Mapping[str, str], *, severity: str, team: str | None, service: str | None) -> dict[str, str]:
+    """The labels as routes and causes see them: severity, team and service in our words, said or not."""
+    ours = {"severity": severity, "team": team, "service": service}
+    return {**labels, **{name: value for name, value in ours.items() if value}}
+
+
 def place(catalog: Catalog, labels: Mapping[str, str], *, severity: str, team: str | None) -> list[Placed]:
-    """The groups that an alert belongs to, in the order of the routes."""
+    """The groups that an alert with these labels (as `seen`) belongs to, in the order of the routes."""
     return [_placed(catalog.telling, target, labels, severity, team) for target in router(catalog).match(labels)]
 
 

@@ -177,10 +177,13 @@ def members_of(session: Session, groups: Sequence[UUID]) -> dict[UUID, list[Row[
 
 
 def firing(session: Session, names: Sequence[str] | None) -> list[tuple[str, dict[str, str]]]:
-    """Fingerprint and labels of every alert that sounds, of these names where they are known: inhibition's sources."""
+    """Fingerprint and labels (as `routes.seen`) of all that sounds, of these names if they are known: causes."""
     where = "" if names is None else " AND name = ANY(:names)"
     rows = session.execute(
-        text(f"SELECT fingerprint, labels FROM alert_episodes WHERE state IN {SOUNDING}{where}"),
+        text(
+            "SELECT fingerprint, labels || jsonb_strip_nulls(jsonb_build_object('severity', severity, 'team', team,"
+            f" 'service', service)) AS labels FROM alert_episodes WHERE state IN {SOUNDING}{where}"
+        ),
         {} if names is None else {"names": list(names)},
     )
     return [(row.fingerprint, row.labels) for row in rows]

@@ -62,7 +62,7 @@ def tell_due(uow: UnitOfWork, look: Pass) -> int:
     if not rows:
         return 0
     members = store.members_of(uow.session, [row.id for row in rows])
-    mutes = muted.of_members(uow, members, look.now, look.catalog)
+    mutes = muted.of_members(uow, rows, members, look.now, look.catalog)
     inserted: list[UUID] = []
     for row in rows:
         inserted += _one(uow, row, members[row.id], mutes, look)
@@ -71,7 +71,7 @@ def tell_due(uow: UnitOfWork, look: Pass) -> int:
 
 
 def _one(
-    uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], mutes: Mapping[UUID, muted.Held], look: Pass
+    uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], mutes: Mapping[muted.Key, muted.Held], look: Pass
 ) -> list[UUID]:
     decision = groups.decide(
         group_of(row), [member_of(member, mutes) for member in members], look.now, hold_until=look.hold_until
@@ -102,9 +102,9 @@ def group_of(row: Row[Any]) -> Group:
     )
 
 
-def member_of(row: Row[Any], mutes: Mapping[UUID, muted.Held]) -> Member:
+def member_of(row: Row[Any], mutes: Mapping[muted.Key, muted.Held]) -> Member:
     """One alert of the group with what holds it back."""
-    held = mutes.get(row.id)
+    held = mutes.get((row.group_id, row.id))
     return Member(
         episode_id=row.id,
         state=State(row.state),
@@ -146,7 +146,7 @@ def _tell(uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tel
         return None
     fact_at = _fact_at(tell, members, look.now)
     message = _message(row, members, tell, event, look)
-    made = [_notification(row, tell, message, address, fact_at) for address in addresses]
+    made = [_notification(row, tell, message, address, fact_at=fact_at) for address in addresses]
     inserted = store.insert_notifications(uow, made)
     store.mark_told(uow, row.id, tell.begun, tell.ended, look.now)
     history.add(
@@ -217,16 +217,19 @@ def _message(row: Row[Any], members: Sequence[Row[Any]], tell: Tell, event: Even
         group_labels=row.labels,
         external_url=settings().external_url,
         note=note_of(tell, row, look.now),
-        links=links.of_group(settings(), row.id, look.now) if event is not Event.RESOLVED else (),
     )
     spoken_of = [member for member in members if event is Event.RESOLVED or _is_current(member, tell)]
     return message_of(about, [subject_of(member, look.catalog) for member in spoken_of])
 
 
 def _notification(
-    row: Row[Any], tell: Tell, message: Message, address: Destination, fact_at: datetime
+    row: Row[Any], tell: Tell, message: Message, address: Destination, *, fact_at: datetime
 ) -> dict[str, Any]:
     key = ids.uuid7()
+    # Whoever presses a button of this message is known by the address that it was sent to.
+    who = address.person or address.recipient
+    offered = () if message.event is Event.RESOLVED else links.of_group(settings(), row.id, message.at, who=who)
+    own = replace(message, key=str(key), links=(*offered, *message.links))
     return {
         "id": key,
         "group_id": row.id,
@@ -238,7 +241,7 @@ def _notification(
         "reason": tell.reason,
         "event": message.event,
         "severity": message.severity,
-        "message": replace(message, key=str(key)).as_json(),
+        "message": own.as_json(),
         "fact_at": clock.iso(fact_at),
     }
 

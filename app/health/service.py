@@ -38,7 +38,7 @@ def sync_catalog(uow: UnitOfWork, current: Catalog) -> list[str]:
     for row in gone:
         if row.open_incident_id is not None:
             store.close_incident(uow, row.open_incident_id, at=clock.now(), outcome="removed")
-        if row.announced in (State.DOWN, State.DEGRADED):
+        if row.announced in (State.DOWN, State.DEGRADED) or row.warning or row.flapping:
             facts = {"before": row.announced, "incident_id": row.open_incident_id}
             signals.record(uow, "health.removed", row.name, labels={"service": row.name, "kind": row.kind}, facts=facts)
     if gone:

@@ -108,8 +108,11 @@ def _held(raised: Raise, present: Muting, fall: Fall, look: Look) -> str | None:
         return f"it takes {raised.count} signals"
     if look.now < fall.began_at + raised.wait:
         return f"it has not lasted for {raised.wait.total_seconds():g} s yet"
-    row = SimpleNamespace(labels=raised.labels, severity=raised.severity, team=raised.team, quiet_until=None)
-    mutes = muted.held_of(present, row, look.now, look.catalog.telling).mutes
+    row = SimpleNamespace(
+        labels=raised.labels, severity=raised.severity, team=raised.team, service=raised.service, quiet_until=None
+    )
+    hours = muted.hours_of(look.catalog.telling, raised.severity, raised.team)
+    mutes = muted.held_of(present, row, look.now, hours).mutes
     return f"{mutes[0].by}, {mutes[0].reason}" if mutes else None
 
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
+from app.alerts import metrics as alert_metrics
 from app.config import settings
 from app.health import metrics as health_metrics
 from app.infra import adminkey, db, metrics
@@ -38,6 +39,7 @@ def create_app() -> FastAPI:
     metrics.register_collector(engine_metrics.wire, source="redis")
     metrics.register_collector(health_metrics.services, source="postgres")
     metrics.register_collector(health_metrics.catalogue, source="process")
+    metrics.register_collector(alert_metrics.alerts, source="postgres")
     app = FastAPI(
         title="smm-admin",
         version=__version__,

@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 
 from app import clock
-from app.alerts import failover, store
+from app.alerts import delivery, failover, store
 from app.infra import ids
 from app.infra.db import unit_of_work
 from app.jobs import relay, spec, worker
@@ -251,6 +251,7 @@ def texts(server: ChannelServer) -> list[str]:
 def desk(database: str, redis_server: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """Channels `chat` (first server), `slack`, `hook`, `narrow` (second server) and `away`, which is switched off."""
     monkeypatch.setattr(relay, "patience", relay.Patience(wait_seconds=0))
+    monkeypatch.setattr(delivery, "REST_SECONDS", 0.0)  # tries follow one another at once here
     bucket.forget()
     with channel_server() as first, channel_server() as second:
         text = CATALOG.format(token=TOKEN, first=first.base, second=second.base, allow=json.dumps(LOCAL))

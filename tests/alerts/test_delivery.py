@@ -135,6 +135,19 @@ def test_a_channel_that_knows_repeats_is_not_told_in_words(desk: Desk) -> None:
     assert REPEAT not in texts(desk.second)[1]
 
 
+def test_an_address_that_does_not_answer_is_left_alone_by_the_next_messages(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hanging channel must cost its time-out once, not once for each message that waits behind it."""
+    monkeypatch.setattr(delivery, "REST_SECONDS", 30.0)
+    desk.first.will(Scripted(how="close"))
+    assert desk.work(desk.tell()) is not None
+    heard = len(desk.first.requests)
+    second = desk.tell(reason="added-2")
+    assert desk.work(second) is None
+    assert (len(desk.first.requests), desk.row(second).state, desk.row(second).attempts) == (heard, "waiting", 0)
+
+
 def test_a_page_of_html_is_no_delivery(desk: Desk) -> None:
     desk.second.will(Scripted(200, "<html>log in</html>", {"Content-Type": "text/html"}))
     key = desk.tell("slack")
