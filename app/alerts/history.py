@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,26 @@ class Entry:
     by: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     at: datetime | None = None
+
+
+class _Ids:
+    """Ids of one process in the order in which they were asked for, also within a millisecond: the story's order."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = UUID(int=0)
+
+    def after(self, at: datetime | None) -> UUID:
+        """A new id. Things told to have happened at another time are sorted by that."""
+        made = ids.uuid7(at)
+        if at is not None:
+            return made
+        with self._lock:
+            self._last = made if made > self._last else UUID(int=self._last.int + 1)
+            return self._last
+
+
+_ids = _Ids()
 
 
 def add(
@@ -60,7 +81,7 @@ def add_many(uow: UnitOfWork, entries: Iterable[Entry]) -> None:
 
 def _row(entry: Entry) -> dict[str, Any]:
     return {
-        "id": ids.uuid7(entry.at),
+        "id": _ids.after(entry.at),
         "at": clock.iso(entry.at) if entry.at else None,
         "episode_id": entry.episode_id,
         "group_id": entry.group_id,

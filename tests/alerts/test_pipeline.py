@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -9,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from app import clock
-from app.alerts import explain, pipeline, silences
+from app import clock, signals
+from app.alerts import explain, history, inbox, pipeline, raising, silences
 from app.alerts.matchers import Matcher
 from app.infra.db import read_only, unit_of_work
 from tests.alerts.pipe import CATALOG, Pipe, pipe
@@ -245,3 +246,46 @@ def test_explanations_name_who_when_and_why_not(pipe: Pipe) -> None:
 
 def test_an_idle_pass_looks_and_finds_nothing(pipe: Pipe) -> None:
     assert pipeline.run() == {"posted": 0, "advanced": 0, "grouped": 0, "looked_at": 0}
+
+
+def test_an_alert_in_the_words_of_others_goes_where_ours_would(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another vocabulary of severities must not keep a page from the pager."""
+    use(monkeypatch, home, CATALOG + '[alerts.Foreign]\nteam = "data"\n')
+    labels = {"alertname": "Foreign", "severity": "page"}
+    post = [{"labels": labels, "annotations": {}}]
+    pipe.sql(
+        "INSERT INTO alert_inbox (received_at, source, alerts, body) VALUES (now(), 'api', 1, :body)",
+        body=inbox.pack(json.dumps(post).encode()),
+    )
+    pipe.run()
+    assert {channel for _, channel in pipe.told()} == {"pager", "ops"}
+    with read_only() as session:
+        dry = explain.dry_run(session, labels, now=clock.now())
+    assert (dry["severity"], dry["team"], dry["routes"][0]["receiver"]) == ("critical", "data", "pages")
+
+
+def test_what_a_rule_raised_ends_when_the_rule_is_gone(pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = '[alerts.Down]\non = ["health.down"]\nuntil = ["health.up"]\n'
+    use(monkeypatch, home, CATALOG + rule)
+    pipe.run()
+    with unit_of_work() as uow:
+        signal = signals.record(uow, "health.down", "shop", labels={"service": "shop"})
+        raising.on_signal(uow, signal.id, handler="test")
+    pipe.run()
+    assert pipe.told() == [("first", "ops")]
+    use(monkeypatch, home, CATALOG)
+    pipe.run()
+    pipe.run()
+    assert pipe.told() == [("first", "ops"), ("resolved", "ops")]
+
+
+def test_the_story_is_told_in_the_order_in_which_it_happened(pipe: Pipe) -> None:
+    episode = pipe.fire()
+    pipe.run()
+    pipe.end(episode)
+    pipe.run()
+    with read_only() as session:
+        story = [item["event"] for item in history.of_episode(session, episode)]
+    assert story == ["group_opened", "told", "resolved", "told", "group_closed"]
