@@ -37,8 +37,7 @@ ROUTES = {
     "tasks.alerts.tick": "tick",
     "tasks.alerts.on_signal": "critical",
     "tasks.alerts.deliver": "critical",
-    "tasks.alerts.synthetic": "high",
-    "tasks.alerts.verify_synthetic": "high",
+    "tasks.alerts.*": "high",
     "tasks.maintenance.*": "bulk",
     "*": "default",
 }
