@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app import catalog
 from app.catalog import Catalog, in_maintenance, outward
 from app.clock import iso
-from app.config import Settings
+from app.config import Settings, settings
 from app.errors import Invalid
 from app.health import statefile, store
 from app.health.core import State
@@ -32,7 +32,8 @@ def document(
     known, notices = (current, []) if current is not None else _catalogue()
     rows = store.present(session)
     services = [_shown(row, known, now) for row in rows]
-    notices = [*_mute(known), *notices, *_silent(rows, now), *admin.notices(session, now)]
+    heard = statefile.read(statefile.path_in(settings().run_dir))
+    notices = [*_mute(known), *notices, *_silent(rows, now), *_withheld(heard), *admin.notices(session, now)]
     return build(services, now, notices=notices, extra=extra)
 
 
@@ -56,12 +57,20 @@ def from_state_file(path: Path, now: datetime, *, current: Catalog | None = None
     shown = {service.name for service in services}
     others = [_not_known(spec.row()) for name, spec in sorted(_specs(current).items()) if name not in shown]
     services = sorted([*services, *others], key=lambda service: service.name)
-    return build(services, now, notices=[*notices, *_mute(current)], least=StackState.UNHEALTHY)
+    notices += [*_mute(current), *_withheld(found)]
+    return build(services, now, notices=notices, least=StackState.UNHEALTHY)
 
 
 def _mute(known: Catalog | None) -> list[str]:
     """Said loudly while nobody outside would be told of anything."""
     return [] if known is not None and outward(known.telling) else [NO_CHANNEL]
+
+
+def _withheld(found: statefile.StateFile | None) -> list[str]:
+    """Why the dead-man's switch is not called, where the watchdog of this home calls one."""
+    if found is None or found.deadman is None or not found.deadman.withheld:
+        return []
+    return [f"the dead-man's switch is not called: {'; '.join(found.deadman.withheld)}"]
 
 
 def _catalogue() -> tuple[Catalog | None, list[str]]:

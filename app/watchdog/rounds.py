@@ -33,7 +33,7 @@ class Rounds:
 
     def _run(self) -> None:
         copy_at = call_at = clock.monotonic()
-        call_at += self._call_seconds / 4
+        call_at += self._call_seconds / 2
         idle = threading.Event()
         while True:
             now = clock.monotonic()

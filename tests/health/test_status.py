@@ -212,3 +212,12 @@ def test_the_notice_ends_when_a_channel_that_reaches_people_is_told_of_something
     assert status.NO_CHANNEL not in stored(tcp("web") + told, [])["notices"]
     console = told.replace('"webhook"\nurl = "http://127.0.0.1:9/"', '"console"')
     assert status.NO_CHANNEL in stored(tcp("web") + console, [])["notices"]
+
+
+@pytest.mark.parametrize("withheld", [(), ("redis is down", "2 pages have not arrived")])
+def test_why_the_dead_mans_switch_is_not_called_is_said(home: Path, database: str, withheld: tuple[str, ...]) -> None:
+    deadman = statefile.Deadman(None, withheld)
+    statefile.write(statefile.path_in(settings().run_dir), statefile.StateFile(1, "h", NOW, deadman=deadman))
+    said = ["the dead-man's switch is not called: redis is down; 2 pages have not arrived"] if withheld else []
+    assert [notice for notice in stored(tcp("web"), [])["notices"] if "switch" in notice] == said
+    assert [notice for notice in status.fallback(settings(), NOW)["notices"] if "switch" in notice] == said
