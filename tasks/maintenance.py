@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from app import clock
+from app.alerts import retention as alerts
 from app.jobs import upkeep
 from tasks.base import JobContext, job
 
@@ -15,7 +17,8 @@ def partitions(_ctx: JobContext) -> dict[str, list[str]]:
 @job("tasks.maintenance.retention")
 def retention(_ctx: JobContext) -> dict[str, object]:
     """Drop what is older than its keeping time."""
-    return upkeep.drop_old()
+    dropped = upkeep.drop_old()
+    return {**dropped, **alerts.drop_old(clock.now())}
 
 
 @job("tasks.maintenance.broker_janitor")

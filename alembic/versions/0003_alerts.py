@@ -77,6 +77,7 @@ def _alert_episodes() -> None:
     )
     op.create_index("ix_alert_episodes_name", "alert_episodes", ["name", "id"], unique=False)
     op.create_index("ix_alert_episodes_past", "alert_episodes", ["fingerprint", "resolved_at"], unique=False)
+    op.create_index("ix_alert_episodes_resolved_at", "alert_episodes", ["resolved_at"], unique=False)
     op.create_index(
         "ix_alert_episodes_rule",
         "alert_episodes",
@@ -132,6 +133,7 @@ def _alert_groups() -> None:
         sa.Column("held", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_alert_groups"),
     )
+    op.create_index("ix_alert_groups_closed_at", "alert_groups", ["closed_at"], unique=False)
     op.create_index(
         "ix_alert_groups_due", "alert_groups", ["due_at"], unique=False, postgresql_where=sa.text("closed_at IS NULL")
     )
@@ -196,6 +198,7 @@ def _notifications() -> None:
         sa.UniqueConstraint("group_id", "step", "channel", "destination", "reason", name="uq_notifications_once"),
     )
     op.create_index("ix_notifications_created_at", "notifications", ["created_at"], unique=False)
+    op.create_index("ix_notifications_finished_at", "notifications", ["finished_at"], unique=False)
     op.create_index(
         "ix_notifications_open",
         "notifications",

@@ -31,6 +31,7 @@ class EpisodeRow(Base):
         Index("ix_alert_episodes_state", "state", "id", postgresql_where=_OPEN),
         Index("ix_alert_episodes_rule", "rule", "subject", postgresql_where=_OPEN),
         Index("ix_alert_episodes_past", "fingerprint", "resolved_at"),
+        Index("ix_alert_episodes_resolved_at", "resolved_at"),
         Index("ix_alert_episodes_name", "name", "id"),
     )
 
@@ -83,6 +84,7 @@ class GroupRow(Base):
     __table_args__ = (
         Index("uq_alert_groups_open", "thread", unique=True, postgresql_where=text("closed_at IS NULL")),
         Index("ix_alert_groups_due", "due_at", postgresql_where=text("closed_at IS NULL")),
+        Index("ix_alert_groups_closed_at", "closed_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(UUID(as_uuid=True), primary_key=True)
@@ -137,6 +139,7 @@ class NotificationRow(Base):
         Index("ix_notifications_thread", "thread", "channel", "destination", "id"),
         Index("ix_notifications_open", "created_at", postgresql_where=text("state IN ('waiting', 'sending')")),
         Index("ix_notifications_created_at", "created_at"),
+        Index("ix_notifications_finished_at", "finished_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(UUID(as_uuid=True), primary_key=True)

@@ -1,0 +1,30 @@
+"""Alerts that are long over are forgotten, with what was told of them; what is open never is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from app.config import settings
+from app.infra import partitions
+from app.infra.apart import Steps
+
+# By what each is old. Members and a group's notifications go with their group and their episode.
+_AGE = {
+    "alert_groups": "closed_at",
+    "alert_episodes": "resolved_at",
+    "notifications": "finished_at",
+    "alert_silences": "ends_at",
+    "on_call_overrides": "ends_at",
+    "alert_links_used": "used_at",
+}
+
+
+def drop_old(now: datetime) -> dict[str, int]:
+    """Forget what ended more than `SMM_ALERT_DAYS` ago; how much of each. Raises Transient naming what failed."""
+    before = now - timedelta(days=settings().alert_days)
+    dropped, steps = {}, Steps()
+    for table, column in _AGE.items():
+        with steps.step(table):
+            dropped[table] = partitions.delete_in_batches(table, column, before)
+    steps.conclude()
+    return dropped
