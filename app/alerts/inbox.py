@@ -74,6 +74,7 @@ class Inbox:
         self._writing: list[Receipt] = []
         self._connection: Any = None
         self._cursor: Any = None  # psycopg2 loses the answer when the cursor is gone before it
+        self._descriptor = -1
         self._watches_writing = False
         self._opening: asyncio.Task[None] | None = None
 
@@ -168,9 +169,9 @@ class Inbox:
         self._watches_writing = wanted
         loop = asyncio.get_running_loop()
         if wanted:
-            loop.add_writer(self._connection.fileno(), self._look)
+            loop.add_writer(self._descriptor, self._look)
         else:
-            loop.remove_writer(self._connection.fileno())
+            loop.remove_writer(self._descriptor)
 
     def _failed(self, error: psycopg2.Error) -> None:
         """The connection is replaced. A first try on one that had died while it rested is repeated."""
@@ -206,7 +207,8 @@ class Inbox:
             self._refuse(everyone, _said(error))
         else:
             self._connection, self._cursor = connection, connection.cursor()
-            asyncio.get_running_loop().add_reader(connection.fileno(), self._look)
+            self._descriptor = connection.fileno()
+            asyncio.get_running_loop().add_reader(self._descriptor, self._look)
         finally:
             self._opening = None
         self._go_on()
@@ -215,11 +217,12 @@ class Inbox:
         """Close the connection; the senders of what was being written are left to their own patience."""
         connection, self._connection, self._cursor = self._connection, None, None
         self._writing, self._watches_writing = [], False
-        if connection is None or connection.closed:
+        if connection is None:
             return
         loop = asyncio.get_running_loop()
-        loop.remove_reader(connection.fileno())
-        loop.remove_writer(connection.fileno())
+        # Of a lost connection libpq has closed the socket: its number must not stay behind for the next one.
+        loop.remove_reader(self._descriptor)
+        loop.remove_writer(self._descriptor)
         connection.close()
 
 
@@ -227,15 +230,14 @@ def _connect() -> Any:
     """Begin to connect to the database of this process, with the bounds that its other connections have."""
     engine = db.engine()
     _, parameters = engine.dialect.create_connect_args(engine.url)
-    return psycopg2.connect(
-        **parameters,
-        async_=True,
-        application_name="smm-admin inbox",
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
-        options=f"-c statement_timeout={int(PATIENCE_SECONDS * 1000)} -c timezone=UTC",
-    )
+    bounds = {
+        "application_name": "smm-admin inbox",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "options": f"-c statement_timeout={int(PATIENCE_SECONDS * 1000)} -c timezone=UTC",
+    }
+    return psycopg2.connect(**{**parameters, **bounds}, async_=True)
 
 
 async def _moved(descriptor: int, state: int) -> None:
