@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
@@ -22,11 +22,11 @@ from app.errors import Transient
 from app.infra.db import read_only
 from app.infra.logging import get_logger
 from app.web.alertmanager.filters import Wanted, wanted
-from app.web.alertmanager.refusals import Route
+from app.web.alertmanager.refusals import endpoints
 
 log = get_logger(__name__)
 
-router = APIRouter(route_class=Route)
+router = endpoints()
 
 Query = Annotated[Wanted, Depends(wanted)]
 
@@ -75,11 +75,13 @@ def _shown(query: Wanted, now: datetime) -> Iterator[Shown]:
         for row in _open(session, now):
             if not query.has(row.labels):
                 continue
-            targets = router_.match(row.labels)
+            seen = routes.seen(row.labels, severity=row.severity, team=row.team, service=row.service)
+            targets = router_.match(seen)
             wanted_targets = [target for target in targets if query.is_for(target.receiver)]
             if not wanted_targets:
                 continue
-            status = _status(row, muted.held_of(present, row, now, current.telling))
+            hours = muted.hours_of(current.telling, row.severity, row.team)
+            status = _status(row, muted.held_of(present, row, now, hours))
             if query.shows(status):
                 yield Shown(row.labels, wanted_targets, _document(row, status, targets, current, now))
 

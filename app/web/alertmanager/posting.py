@@ -19,15 +19,16 @@ from app.errors import Invalid, Problem
 from app.web.alertmanager.refusals import REFUSED, refused
 from app.web.deps import caller_of, parse_json
 
-router = APIRouter(tags=["alertmanager"])
+router = APIRouter()
 
+PATH = "/api/v2/alerts"
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {}}}}
 
 API = "api"
 WEBHOOK = "webhook"
 
 
-@router.post("/api/v2/alerts", summary="Post alerts", responses=REFUSED, openapi_extra=_BODY)
+@router.post(PATH, summary="Post alerts", responses=REFUSED, openapi_extra=_BODY)
 async def post_alerts(request: Request) -> Response:
     """200 with nothing once all are durable; 400 with the reasons, the good ones of the batch being kept even so."""
     caller_of(request.headers)

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app.infra.db import read_within
 
-router = APIRouter(tags=["alertmanager"], default_response_class=PlainTextResponse)
+router = APIRouter(default_response_class=PlainTextResponse)
 
 READY_SECONDS = 2.0
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from app.errors import Invalid
+from app.web.deps import authenticate
 
 MOST = 100
 """Reasons that one answer names."""
@@ -35,6 +36,11 @@ class Route(APIRoute):
                 return refused([str(problem) for problem in error.problems])
 
         return handler
+
+
+def endpoints() -> APIRouter:
+    """For endpoints below /api/v2 that ask for the key. They know their whole path: the metrics count by it."""
+    return APIRouter(prefix="/api/v2", route_class=Route, dependencies=[Depends(authenticate)], responses=REFUSED)
 
 
 def refused(reasons: Sequence[str], status: int = 400) -> JSONResponse:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Depends, Query, Response
 
 from app import clock
 from app.alerts import silences
@@ -15,10 +15,10 @@ from app.alerts.matchers import Matcher
 from app.errors import Invalid, NotFound, Problem
 from app.infra.db import read_only, unit_of_work
 from app.web.alertmanager.filters import parsed
-from app.web.alertmanager.refusals import Route, refused
+from app.web.alertmanager.refusals import endpoints, refused
 from app.web.deps import CurrentCaller, parse_json, sent_bytes
 
-router = APIRouter(route_class=Route)
+router = endpoints()
 
 _BODY = {"requestBody": {"required": True, "content": {"application/json": {}}}}
 _INVALID = "silence invalid: "

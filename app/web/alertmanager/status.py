@@ -5,12 +5,11 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-from fastapi import APIRouter
-
 from app import __version__, catalog, clock
 from app.alerts import alertmanager_config
+from app.web.alertmanager.refusals import endpoints
 
-router = APIRouter()
+router = endpoints()
 
 _started_at = clock.now()
 
