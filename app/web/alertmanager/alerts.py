@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cmp_to_key
 from typing import Annotated, Any
 
 from fastapi import Depends, Response
@@ -58,8 +59,22 @@ def list_groups(query: Query) -> Response:
                 {"labels": labels, "receiver": {"name": target.receiver or NOBODY}, "routeLabels": {}, "alerts": []},
             )
             group["alerts"].append(shown.document)
-    ordered = sorted(groups.values(), key=lambda group: (sorted(group["labels"].items()), group["receiver"]["name"]))
+    ordered = sorted(groups.values(), key=lambda group: (_rank(group["labels"]), group["receiver"]["name"]))
     return JSONResponse(ordered)
+
+
+def _compared(one: Mapping[str, str], other: Mapping[str, str]) -> int:
+    """Alertmanager's order of label sets: fewer labels first; then, by name, what lacks a label before what has it."""
+    if len(one) != len(other):
+        return len(one) - len(other)
+    for name in sorted({*one, *other}):
+        mine, its = one.get(name), other.get(name)
+        if mine != its:
+            return -1 if mine is None or (its is not None and mine < its) else 1
+    return 0
+
+
+_rank = cmp_to_key(_compared)
 
 
 def _shown(query: Wanted, now: datetime) -> Iterator[Shown]:

@@ -11,6 +11,7 @@ from fastapi import Query
 from app.alerts.alertmanager_config import NOBODY
 from app.alerts.matchers import Matcher, as_bytes, compiled, matches_all, parse
 from app.errors import Invalid, Problem
+from app.web.alertmanager.refusals import Refused
 
 _TRUE = frozenset({"true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"})
 """What Alertmanager's parser takes for true, in any case; everything else is false."""
@@ -55,7 +56,7 @@ def wanted(
     inhibited: Flag = "true",
     unprocessed: Flag = "true",
 ) -> Wanted:
-    """The query, read. Raises Invalid with Alertmanager's words."""
+    """The query, read. Raises Refused."""
     return Wanted(
         matchers=parsed(filter),
         receiver=_receiver(receiver),
@@ -67,8 +68,11 @@ def wanted(
 
 
 def parsed(filters: Sequence[str] | None) -> tuple[Matcher, ...]:
-    """One matcher each. Raises Invalid."""
-    return tuple(parse(text) for text in filters or ())
+    """One matcher each. Raises Refused."""
+    try:
+        return tuple(parse(text) for text in filters or ())
+    except Invalid as error:
+        raise Refused(error.problems) from None
 
 
 def _receiver(written: str | None) -> Any:
@@ -78,4 +82,4 @@ def _receiver(written: str | None) -> Any:
         return compiled(written)
     except Invalid as error:
         reasons = [Problem("", f"failed to parse receiver param: {problem.message}") for problem in error.problems]
-        raise Invalid(reasons) from None
+        raise Refused(reasons) from None

@@ -7,7 +7,7 @@ time there is done by the inbox's own thread.
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from app import catalog, clock
 from app.alerts import ingest, posted
 from app.alerts.inbox import Inbox, Post, pack
+from app.catalog import Telling
 from app.errors import Invalid, Problem
 from app.web.alertmanager.refusals import REFUSED, refused
 from app.web.deps import caller_of, parse_json
@@ -78,6 +79,15 @@ async def _accept(inbox: Inbox, alerts: list[Any], raw: bytes, now: datetime, so
     if not alerts:
         return {}
     receipt = inbox.begin(Post(source, now, len(alerts), pack(raw)))
-    faults = posted.faults(alerts, now, ingest.resolve_after(catalog.current().telling))
+    faults = posted.faults(alerts, now, _resolve_after())
     await inbox.finish(receipt)
     return faults
+
+
+def _resolve_after() -> timedelta:
+    """As the catalogue says. Alerts are accepted even where there is no valid one."""
+    try:
+        telling = catalog.current().telling
+    except Invalid:
+        telling = Telling()
+    return ingest.resolve_after(telling)

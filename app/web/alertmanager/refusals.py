@@ -22,17 +22,21 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 """For the OpenAPI document."""
 
 
+class Refused(Invalid):
+    """A query that cannot be read. Other things that are invalid, such as the catalogue, are not its sender's fault."""
+
+
 class Route(APIRoute):
-    """An endpoint whose bad input is answered as Alertmanager does."""
+    """An endpoint whose bad queries are answered as Alertmanager does."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The usual handler, with Invalid made into a 400."""
+        """The usual handler, with Refused made into a 400."""
         usual = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
             try:
                 return await usual(request)
-            except Invalid as error:
+            except Refused as error:
                 return refused([str(problem) for problem in error.problems])
 
         return handler

@@ -97,7 +97,7 @@ def _id(written: Any) -> UUID | None:
 
 def _matchers(written: Any, problems: list[Problem]) -> tuple[Matcher, ...]:
     if not isinstance(written, list) or not written:
-        problems.append(Problem("matchers", "must be a list of at least one matcher"))
+        problems.append(Problem("matchers", "matchers must be a list of at least one"))
         return ()
     found = []
     for place, one in enumerate(written):
