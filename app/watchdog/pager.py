@@ -14,6 +14,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from uuid import UUID
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app import catalog as catalogs
 from app import clock
 from app.alerts import imported
@@ -128,6 +130,7 @@ class Pager:
         if not self._book.take_over():
             self._say_held(fall, ("another watchdog of this installation pages",))
             return self._held_seconds
+        self._carry_all()
         calls = self._book.calls()
         if any(call.fall == fall.key for call in calls):
             return float("inf")
@@ -270,11 +273,14 @@ class Pager:
 
 def _untold(fall: Fall, calls: Sequence[Call]) -> list[Call]:
     """Without those whose every alert the engine has told since the fall; while nobody knows, all of them."""
+    service = fall.spec.service
+    if service.kind == "postgres" and "url" not in service.options:
+        return list(calls)  # the ledger itself is what has fallen: asking it would only cost time
+    fingerprints = [raised.fingerprint for call in calls for raised in call.raised]
     try:
         with db.read_within(LEDGER_SECONDS) as session:
-            told = imported.told_since(session, [raised.fingerprint for call in calls for raised in call.raised],
-                                       fall.began_at)  # fmt: skip
-    except SmmError:
+            told = imported.told_since(session, fingerprints, fall.began_at)
+    except (SmmError, SQLAlchemyError):
         return list(calls)
     return [call for call in calls if not {raised.fingerprint for raised in call.raised} <= told]
 

@@ -12,13 +12,16 @@ from typing import Any
 import pytest
 
 from app import clock
+from app.alerts import raising
 from app.alerts.imported import Call, Page, PageState
 from app.infra import redis
+from app.infra.db import unit_of_work
 from app.notify import bucket
-from app.watchdog import known
+from app.watchdog import known, planning
 from app.watchdog.known import Known
 from app.watchdog.pager import Pager
 from app.watchdog.pages import Book
+from tests.fixtures.servers import forget
 from tests.fixtures.waiting import until
 from tests.health.catalogs import use
 from tests.notify.servers import ChannelServer, Scripted, channel_server
@@ -290,3 +293,21 @@ def test_the_clock_of_a_page_is_the_falls(start: Callable[..., Paging]):
     watch.falls()
     watch.until_state(PageState.DELIVERED)
     assert before <= watch.call().told_at <= watch.page().sent_at <= watch.page().finished_at <= clock.now()
+
+
+def test_what_the_engine_has_told_since_the_fall_is_not_paged(
+    start: Callable[..., Paging], database: str, monkeypatch: pytest.MonkeyPatch
+):
+    watch = start()
+    monkeypatch.setenv("DATABASE_URL", database)
+    forget()
+    fallen = paging.fall()
+    (call,) = planning.plan(fallen, paging.look()).calls
+    with unit_of_work() as uow:
+        raising.raise_now(uow, call.raised[0], clock.now(), source="signal")
+        uow.execute("UPDATE alert_episodes SET told_at = now()")
+    watch.pager.fallen(fallen)
+    assert watch.pager.settle(10)
+    watch.falls("postgres")
+    (request,) = watch.server.got()
+    assert request.json["alerts"][0]["labels"]["service"] == "postgres"
