@@ -165,7 +165,7 @@ def test_what_is_wrong_is_said(web: Web, amtool: Amtool, tmp_path: Path) -> None
     for arguments, said in (
         (("silence", "add", "a=", "--comment=x"), "at least one matcher must not match the empty string"),
         (("silence", "expire", "b3e1c4a0-0000-4000-8000-000000000000"), ""),
-        (("alert", "query", "a=~("), ""),
+        (("alert", "query", "--receiver=("), "failed to parse receiver"),
     ):
         done = asked(command, *arguments, home=tmp_path)
         assert done.returncode != 0, arguments
