@@ -114,7 +114,9 @@ def test_work_that_a_passing_tick_leaves_undone_is_a_failure(database: str, late
                 " now() - interval '61 s')"
             )
         case "batch":
-            sql("INSERT INTO alert_inbox (source, alerts, received_at) VALUES ('api', '[]', now() - interval '61 s')")
+            sql(
+                "INSERT INTO alert_inbox (source, alerts, body, received_at) VALUES ('api', 0, '', now() - interval '61 s')"
+            )
         case "notification":
             notification(121)
     assert asked(database).error.code == code
