@@ -115,7 +115,8 @@ def test_work_that_a_passing_tick_leaves_undone_is_a_failure(database: str, late
             )
         case "batch":
             sql(
-                "INSERT INTO alert_inbox (source, alerts, body, received_at) VALUES ('api', 0, '', now() - interval '61 s')"
+                "INSERT INTO alert_inbox (source, alerts, body, received_at)"
+                " VALUES ('api', 0, '', now() - interval '61 s')"
             )
         case "notification":
             notification(121)
