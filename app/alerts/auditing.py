@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.alerts import synthetic
+from app.alerts.groups import BROKEN, NOBODY
 from app.health import alerting
 from app.health.alerting import Limits, Tick, Work
 from app.infra.words import duration
@@ -27,6 +28,11 @@ _UNREACHED = f"""
 SELECT count(*) FROM alert_groups g
 WHERE g.closed_at IS NULL AND g.told_at < now() - make_interval(secs => {UNREACHED_SECONDS})
   AND NOT EXISTS (SELECT 1 FROM notifications n WHERE n.group_id = g.id AND n.state = 'delivered')
+"""
+_UNTOLD = f"""
+SELECT count(*) FROM alert_groups
+WHERE closed_at IS NULL AND (held LIKE :broken OR (held = :nobody
+  AND opened_at < now() - make_interval(secs => {UNREACHED_SECONDS})))
 """
 _SYNTHETIC = f"""
 SELECT c.synthetic_at, c.synthetic_outcome, s.paused_at IS NOT NULL AS paused
@@ -91,6 +97,9 @@ def _unreached(session: Session) -> Iterator[str]:
         if groups:
             ago = duration(UNREACHED_SECONDS)
             yield f"groups of alerts that were told at least {ago} ago and reached nobody: {groups}"
+        untold = session.execute(text(_UNTOLD), {"broken": f"{BROKEN}%", "nobody": NOBODY}).scalar_one()
+        if untold:
+            yield f"groups of alerts that can be told to nobody: {untold}"
         return
     yield "groups that reached nobody could not be counted in time"
 

@@ -120,7 +120,7 @@ def _people(
         }
         for item in found.destinations
     ]
-    return {"recipients": listed, "not_told": list(found.reasons) if listed else [*found.reasons, telling.NOBODY]}
+    return {"recipients": listed, "not_told": list(found.reasons) if listed else [*found.reasons, groups.NOBODY]}
 
 
 def _steps(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from app.alerts import history, routes, store
 from app.alerts.core import is_flapping
-from app.catalog import Alerting, Catalog
+from app.catalog import SEVERITIES, Alerting, Catalog
 from app.infra.db import UnitOfWork
 
 BATCH = 2000
@@ -28,7 +28,9 @@ def group_new(uow: UnitOfWork, now: datetime, catalog: Catalog) -> int:
     for row in rows:
         labels = routes.seen(row.labels, severity=row.severity, team=row.team, service=row.service)
         for place in routes.place(catalog, labels, severity=row.severity, team=row.team):
-            placed.setdefault(place.thread, place.row)
+            known = placed.setdefault(place.thread, place.row)
+            if _rank(place.row) > _rank(known):
+                placed[place.thread] = place.row
             members.append((place.thread, row.id))
     opened = store.open_groups(uow, list(placed.values()), now)
     store.add_members(uow, [(opened[thread], episode) for thread, episode in members], now)
@@ -37,12 +39,18 @@ def group_new(uow: UnitOfWork, now: datetime, catalog: Catalog) -> int:
     return len(rows)
 
 
+def _rank(row: Mapping[str, Any]) -> int:
+    severity = row["severity"]
+    return SEVERITIES.index(severity) if severity in SEVERITIES else -1
+
+
 def _mark(uow: UnitOfWork, rows: Sequence[Row[Any]], now: datetime, alerting: Alerting) -> None:
     cooldown, window = timedelta(seconds=alerting.cooldown), timedelta(seconds=alerting.flap_window)
     past = store.past(uow, [row.fingerprint for row in rows], now - max(cooldown, window))
     marks = []
     for row in rows:
-        before = past.get(row.fingerprint)
+        # A test alert comes back on schedule: neither is it flapping, nor was it told enough.
+        before = None if routes.is_test(row.labels) else past.get(row.fingerprint)
         ends = 0 if before is None else before.ends
         flapping = is_flapping(2 * ends + 1, limit=alerting.flap_changes)
         quiet = None

@@ -15,6 +15,10 @@ from app.catalog import BusinessHours
 LOOK_AGAIN = timedelta(seconds=15)
 """How soon a group is looked at again whose alerts are all held back by what may end without a word."""
 
+NOBODY = "nobody is configured to be told"
+BROKEN = "it cannot be told, and the log says why"
+"""Why a group is held that should be told: the beginning of `held`."""
+
 
 class Why(StrEnum):
     """Why a group is told something now: the first part of the notification's reason."""
@@ -240,7 +244,8 @@ def _told(group: Group, view: _View, now: datetime, why: Why, *, restart: bool) 
 def _after(view: _View, ready: Sequence[Member]) -> _View:
     """What is left to say once that was told."""
     said = {member.episode_id for member in ready}
-    return replace(view, fresh=tuple(member for member in view.fresh if member.episode_id not in said), ended=())
+    left = tuple(member for member in view.fresh if member.episode_id not in said)
+    return replace(view, fresh=left, ended=(), unanswered=view.unanswered or bool(ready))
 
 
 def _step(group: Group, now: datetime) -> StepPlan | None:
@@ -281,18 +286,21 @@ def _climb(group: Group, view: _View, now: datetime, plan: StepPlan) -> Decision
 
 
 def _next(group: Group, view: _View, now: datetime) -> datetime | None:
-    """When there is something to decide without anybody saying anything."""
+    """When there is something to decide without anybody saying anything: under the conditions by which `_later` does.
+
+    A moment that has come while nothing is said would be looked at again at once, for ever, before all other groups.
+    """
     moments = []
     if group.told_at is not None:
         if view.fresh:
             soonest = min(_not_before(member, now) for member in view.fresh)
             moments.append(max(group.told_at + group.timing.interval, soonest))
-        if not view.answered:
+        if view.unanswered:
             moments.append(group.told_at + group.timing.repeat)
-        if view.ended:
+        if view.ended and not view.answered:
             moments.append(group.told_at + group.timing.interval)
     step = _step_due(group)
-    if step is not None and not view.answered:
+    if step is not None and view.unanswered:
         moments.append(step[0])
     if any(member.muted for member in view.sounding):
         moments.append(now + LOOK_AGAIN)

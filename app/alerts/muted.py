@@ -93,8 +93,8 @@ def _sources(session: Session, inhibitions: Sequence[Inhibition]) -> Iterator[tu
 def held_of(present: Muting, row: Any, now: datetime, hours: BusinessHours | None) -> Held:
     """What holds this alert back. `row` has labels, severity, team, service and quiet_until.
 
-    `hours`: those that its ladder waits for, if it does. Silences may speak of the labels as they came or as they are
-    seen here.
+    `hours`: those that its ladder waits for, if it does; what is critical never waits. Silences may speak of the labels
+    as they came or as they are seen here.
     """
     labels = routes.seen(row.labels, severity=row.severity, team=row.team, service=row.service)
     said = present.of(labels, now)
@@ -102,7 +102,7 @@ def held_of(present: Muting, row: Any, now: datetime, hours: BusinessHours | Non
         said += tuple(mute for mute in present.of(row.labels, now) if mute.by is By.SILENCE and mute not in said)
     waits = [
         muting.cooldown(row.quiet_until, now, severity=row.severity),
-        muting.outside_hours(hours, now) if hours is not None else None,
+        muting.outside_hours(hours, now) if hours is not None and row.severity != "critical" else None,
     ]
     mutes = (*said, *(mute for mute in waits if mute is not None))
     until = [mute.until for mute in mutes if mute.by not in _SILENT and mute.until is not None]

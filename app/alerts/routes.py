@@ -16,6 +16,8 @@ from app.infra import ids
 
 SYNTHETIC = "synthetic"
 """Label of test alerts: nobody is woken a second time for them."""
+TEST_ALERT = "SMM_SyntheticAlert"
+"""Their name: others mark by the same label what their own probes found, which is no test."""
 
 
 class _ByDigest:
@@ -56,6 +58,11 @@ def seen(labels: Mapping[str, str], *, severity: str, team: str | None, service:
     return {**labels, **{name: value for name, value in ours.items() if value}}
 
 
+def is_test(labels: Mapping[str, str]) -> bool:
+    """Is it our own test alert?"""
+    return SYNTHETIC in labels and labels.get("alertname") == TEST_ALERT
+
+
 def place(catalog: Catalog, labels: Mapping[str, str], *, severity: str, team: str | None) -> list[Placed]:
     """The groups that an alert with these labels (as `seen`) belongs to, in the order of the routes."""
     return [_placed(catalog.telling, target, labels, severity, team) for target in router(catalog).match(labels)]
@@ -64,7 +71,7 @@ def place(catalog: Catalog, labels: Mapping[str, str], *, severity: str, team: s
 def _placed(telling: Telling, target: Target, labels: Mapping[str, str], severity: str, team: str | None) -> Placed:
     group_labels = routing.group_labels(target, labels)
     thread = routing.thread(target, group_labels)
-    synthetic = SYNTHETIC in labels
+    synthetic = is_test(labels)
     timing = Timing(
         timedelta() if synthetic else target.group_wait,
         target.group_interval,

@@ -21,6 +21,20 @@ from app.infra.db import UnitOfWork
 from app.infra.text import json_safe
 
 SOUNDING = "('firing', 'acknowledged')"
+_RANK = "coalesce(array_position(ARRAY['info', 'warning', 'error', 'critical'], {}.severity), 0)"
+_IS_WORSE = f"{_RANK.format('excluded')} > {_RANK.format('alert_groups')}"
+_CLIMBS_ANEW = (
+    f"{_IS_WORSE} AND excluded.ladder IS NOT NULL AND excluded.ladder ->> 'name' IS DISTINCT FROM"
+    " alert_groups.ladder ->> 'name'"
+)
+_WORSE = (
+    f", severity = CASE WHEN {_IS_WORSE} THEN excluded.severity ELSE alert_groups.severity END"
+    f", ladder = CASE WHEN {_CLIMBS_ANEW} THEN excluded.ladder ELSE alert_groups.ladder END"
+    f", step = CASE WHEN {_CLIMBS_ANEW} THEN 0 ELSE alert_groups.step END"
+    f", repeats = CASE WHEN {_CLIMBS_ANEW} THEN 0 ELSE alert_groups.repeats END"
+    f", waiting_since = CASE WHEN {_CLIMBS_ANEW} AND alert_groups.waiting_since IS NOT NULL THEN :now"
+    " ELSE alert_groups.waiting_since END"
+)
 _LIFE = (
     "state", "starts_at", "ends_at", "ends_explicitly", "fires_at", "fired_at", "resolved_at", "flapping", "held",
     "acknowledged_at", "acknowledged_by", "acknowledged_until",
@@ -118,14 +132,22 @@ def save_routed(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def open_groups(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, UUID]:
-    """The open group of each thread, made where there is none, each locked and due now: thread → id."""
+    """The open group of each thread, made where there is none, each locked and due now: thread → id.
+
+    One that is joined by something worse takes over its severity and, where that is another one, its ladder, from the
+    beginning: what is critical is not climbed at the pace of a warning.
+    """
     ordered = sorted(rows, key=lambda row: str(row["thread"]))
+    uow.execute(
+        "SELECT id FROM alert_groups WHERE closed_at IS NULL AND thread = ANY(:threads) ORDER BY id FOR UPDATE",
+        threads=[row["thread"] for row in ordered],
+    )
     uow.execute(
         "INSERT INTO alert_groups (id, thread, route, receiver, labels, severity, team, timing, ladder, opened_at,"
         " due_at) SELECT r.id, r.thread, r.route, r.receiver, r.labels, r.severity, r.team, r.timing, r.ladder, :now,"
         " :now FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(id uuid, thread text, route text, receiver text,"
         " labels jsonb, severity text, team text, timing jsonb, ladder jsonb) ORDER BY r.thread"
-        " ON CONFLICT (thread) WHERE closed_at IS NULL DO UPDATE SET due_at = :now",
+        f" ON CONFLICT (thread) WHERE closed_at IS NULL DO UPDATE SET due_at = :now{_WORSE}",
         rows=as_json(ordered),
         now=now,
     )
@@ -236,11 +258,16 @@ def save_mutes(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def told_addresses(session: Session, group_id: UUID) -> list[Row[Any]]:
-    """Every address that was or may yet be told something of the group: channel, destination, recipient."""
+    """Every address that was, may have been or may yet be told something of the group: channel, destination, recipient.
+
+    What was given up without any answer may have arrived: its incident must not stay open for ever.
+    """
     rows = session.execute(
         text(
             "SELECT DISTINCT ON (channel, destination) channel, destination, recipient FROM notifications"
-            " WHERE group_id = :id AND state IN ('waiting', 'sending', 'delivered') ORDER BY channel, destination, id"
+            " WHERE group_id = :id AND (state IN ('waiting', 'sending', 'delivered')"
+            " OR (state = 'failed' AND sent_at IS NOT NULL AND http_status IS NULL))"
+            " ORDER BY channel, destination, id"
         ),
         {"id": group_id},
     )

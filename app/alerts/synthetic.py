@@ -15,7 +15,7 @@ from sqlalchemy import Row
 from app import clock, jobs, signals
 from app.alerts.fingerprint import fingerprint
 from app.alerts.raising import raise_now
-from app.alerts.routes import SYNTHETIC
+from app.alerts.routes import SYNTHETIC, TEST_ALERT
 from app.alerts.rules import Raise
 from app.infra.db import UnitOfWork
 from app.infra.text import storable
@@ -23,7 +23,7 @@ from app.infra.text import storable
 ENTRY = "alert-synthetic"
 EVERY = timedelta(hours=1)
 VERIFY = "tasks.alerts.verify_synthetic"
-NAME = "SMM_SyntheticAlert"
+NAME = TEST_ALERT
 SOURCE = "synthetic"
 SUBJECT = "alerting"
 WITHIN = timedelta(minutes=5)

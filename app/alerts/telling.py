@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
+from sqlalchemy.exc import DBAPIError
 
 from app import clock, jobs
 from app.alerts import groups, history, links, muted, overrides, recipients, routes, rules, store
 from app.alerts.core import State
-from app.alerts.groups import Decision, Group, Member, Tell, Why
+from app.alerts.groups import BROKEN, NOBODY, Decision, Group, Member, Tell, Why
 from app.alerts.recipients import Destination
 from app.alerts.rendering import About, Subject, message_of
-from app.catalog import Catalog
+from app.catalog import Catalog, Telling
 from app.config import settings
-from app.infra import ids, metrics
+from app.errors import Transient
+from app.infra import db, ids, metrics
 from app.infra.db import UnitOfWork
+from app.infra.logging import get_logger
 from app.jobs import Priority, Submission
 from app.notify.message import Event, Message
 from app.notify.specs import ChannelSpec, resolve_all
 
 BATCH = 100
 DELIVER = "tasks.alerts.deliver"
-NOBODY = "nobody is configured to be told"
+PUT_OFF = timedelta(minutes=1)
+"""When a group is looked at again that nobody can be told of."""
 
 EVENTS = {
     Why.FIRST: Event.FIRING,
@@ -39,6 +43,8 @@ EVENTS = {
     Why.ACKNOWLEDGED: Event.ACKNOWLEDGED,
     Why.RESOLVED: Event.RESOLVED,
 }
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +67,48 @@ def tell_due(uow: UnitOfWork, look: Pass) -> int:
     rows = store.due_groups(uow, look.now, BATCH)
     if not rows:
         return 0
+    try:
+        with uow.session.begin_nested():
+            _together(uow, rows, look)
+    except Exception as error:
+        if _will_pass(error):
+            raise
+        log.exception("groups could not be decided about together: one by one")
+        for row in rows:
+            _alone(uow, row, look)
+    return len(rows)
+
+
+def _together(uow: UnitOfWork, rows: Sequence[Row[Any]], look: Pass) -> None:
     members = store.members_of(uow.session, [row.id for row in rows])
     mutes = muted.of_members(uow, rows, members, look.now, look.catalog)
     inserted: list[UUID] = []
     for row in rows:
         inserted += _one(uow, row, members[row.id], mutes, look)
     _submit(uow, inserted)
-    return len(rows)
+
+
+def _alone(uow: UnitOfWork, row: Row[Any], look: Pass) -> None:
+    """One group; one that cannot be told is put off, and keeps no other from being told."""
+    try:
+        with uow.session.begin_nested():
+            _together(uow, [row], look)
+    except Exception as error:
+        if _will_pass(error):
+            raise
+        log.exception("a group of alerts cannot be told", group=str(row.id), route=row.route)
+        held = f"{BROKEN}: {type(error).__name__}"
+        uow.execute(
+            "UPDATE alert_groups SET held = :held, due_at = :due_at WHERE id = :id",
+            held=held,
+            due_at=look.now + groups.LOOK_AGAIN,
+            id=row.id,
+        )
+
+
+def _will_pass(error: Exception) -> bool:
+    """Is it the database's trouble rather than the group's?"""
+    return isinstance(error, Transient) or (isinstance(error, DBAPIError) and db.is_transient(error))
 
 
 def _one(
@@ -78,9 +119,10 @@ def _one(
     )
     inserted: list[UUID] = []
     for tell in decision.tell:
-        told = _tell(uow, row, members, tell, look)
+        spoken_of = [member for member in members if _is_spoken_of(member, tell, mutes)]
+        told = _tell(uow, row, spoken_of or members, tell, look)
         if told is None:
-            decision = Decision(group_of(row), due_at=look.now + groups.LOOK_AGAIN * 4, held=NOBODY)
+            decision = Decision(group_of(row), due_at=look.now + PUT_OFF, held=NOBODY)
             break
         inserted += told
     _save(uow, row, decision, look.now)
@@ -141,7 +183,7 @@ def _save(uow: UnitOfWork, row: Row[Any], decision: Decision, now: datetime) -> 
 def _tell(uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tell, look: Pass) -> list[UUID] | None:
     """Write the notifications of one telling; their ids. None when nobody is configured to be told at all."""
     event = EVENTS[tell.why]
-    addresses, reasons = _addresses(uow, row, tell, event, look)
+    addresses, reasons = _addresses(uow, row, members, tell, look)
     if not addresses and tell.notify is None:
         return None
     fact_at = _fact_at(tell, members, look.now)
@@ -167,24 +209,42 @@ def _tell(uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tel
 
 
 def _addresses(
-    uow: UnitOfWork, row: Row[Any], tell: Tell, event: Event, look: Pass
+    uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tell, look: Pass
 ) -> tuple[list[Destination], Sequence[str]]:
-    """Who is told: the route's receiver, the step's recipients, or everybody who was told before."""
+    """Who is told: the route's receiver, the step's recipients, or everybody who was told before.
+
+    Where the receiver reaches nobody, the first step of the ladder that does is told in its place.
+    """
     if tell.notify == ():
         known = [
             Destination(address.channel, address.destination or None, address.recipient)
             for address in store.told_addresses(uow.session, row.id)
         ]
-        return [address for address in known if _wants(address, event, look)], ()
-    names = (f"receiver:{row.receiver}",) if tell.notify is None else tell.notify
-    found = recipients.expand(
-        names if row.receiver or tell.notify else (),
-        telling=look.catalog.telling,
-        team=row.team,
-        now=look.now,
-        overrides=overrides.current(uow.session, look.now),
-    )
-    return [address for address in found.destinations if address.enabled], found.reasons
+        return [address for address in known if _wants(address, EVENTS[tell.why], look)], ()
+    swaps = overrides.current(uow.session, look.now)
+    reasons: list[str] = []
+    for names in _words(row, members, tell, look.catalog.telling):
+        found = recipients.expand(names, telling=look.catalog.telling, team=row.team, now=look.now, overrides=swaps)
+        reasons += found.reasons
+        addresses = [address for address in found.destinations if address.enabled]
+        if addresses:
+            return addresses, reasons
+    return [], reasons
+
+
+def _words(row: Row[Any], members: Sequence[Row[Any]], tell: Tell, telling: Telling) -> Iterator[tuple[str, ...]]:
+    """The recipients, and those who take their place where they are nobody."""
+    if tell.notify is not None:
+        yield tell.notify
+        return
+    if telling.alerting.synthetic and all(routes.is_test(member.labels) for member in members):
+        yield telling.alerting.synthetic
+        return
+    if row.receiver:
+        yield (f"receiver:{row.receiver}",)
+    ladder = group_of(row).ladder
+    for step in ladder.steps if ladder is not None else ():
+        yield step.notify
 
 
 def _wants(address: Destination, event: Event, look: Pass) -> bool:
@@ -218,8 +278,7 @@ def _message(row: Row[Any], members: Sequence[Row[Any]], tell: Tell, event: Even
         external_url=settings().external_url,
         note=note_of(tell, row, look.now),
     )
-    spoken_of = [member for member in members if event is Event.RESOLVED or _is_current(member, tell)]
-    return message_of(about, [subject_of(member, look.catalog) for member in spoken_of])
+    return message_of(about, [subject_of(member, look.catalog) for member in members])
 
 
 def _notification(
@@ -246,9 +305,14 @@ def _notification(
     }
 
 
-def _is_current(member: Row[Any], tell: Tell) -> bool:
-    """Does it still sound, or is its end what is told?"""
-    return member.state != State.RESOLVED or member.id in tell.ended
+def _is_spoken_of(member: Row[Any], tell: Tell, mutes: Mapping[muted.Key, muted.Held]) -> bool:
+    """Is it, or was it, told to these people, or is somebody at it? What is held back, and what waits, is not."""
+    if member.state == State.RESOLVED:
+        return member.id in tell.ended or (tell.why is Why.RESOLVED and member.member_told_at is not None)
+    held = mutes.get((member.group_id, member.id))
+    if held is not None and held.is_silent and tell.why is not Why.ACKNOWLEDGED:
+        return False
+    return member.member_told_at is not None or member.id in tell.begun or member.state == State.ACKNOWLEDGED
 
 
 def subject_of(row: Row[Any], catalog: Catalog) -> Subject:

@@ -70,7 +70,11 @@ class _Place:
         self._shown = _FORMS.get((form or ":")[1:], _readable)
 
     def of(self, values: Values) -> str:
-        return self._shown(_at(values, self._path))[:_LONGEST_VALUE]
+        """What stands there; nothing of a value that cannot be shown: a time before all times, a number too long."""
+        try:
+            return self._shown(_at(values, self._path))[:_LONGEST_VALUE]
+        except (OverflowError, ValueError):
+            return ""
 
 
 @lru_cache(maxsize=2048)

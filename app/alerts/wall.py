@@ -38,9 +38,13 @@ def read_between(begin: datetime, end: datetime, zone: str) -> Iterator[tuple[da
 
 
 def ends_at(window: Window, now: datetime) -> datetime | None:
-    """When the window that `now` is in is over, in UTC; None when weekly ones follow one another without an end."""
+    """When the window that `now` is in is over, in UTC; None when weekly ones follow one another without an end, and
+    when that is after all times."""
     if isinstance(window, OneOff):
-        return window.until.astimezone(UTC)
+        try:
+            return window.until.astimezone(UTC)
+        except OverflowError:
+            return None
     today = now.astimezone(ZoneInfo(window.timezone)).date()
     edges: set[datetime] = set()
     for ahead in range(_DAYS_AHEAD):

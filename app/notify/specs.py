@@ -11,9 +11,12 @@ from pydantic import ValidationError
 from app.catalog import Catalog, Channel, Telling, did_you_mean, explain
 from app.errors import Invalid, Misconfigured, Problem
 from app.infra import egress
+from app.infra.logging import get_logger
 from app.infra.scrub import scrub
 from app.notify.channel import ChannelModule, Options, Rate
 from app.notify.channels import kinds
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class ChannelSpec:
 
 
 def resolve(channel: Channel) -> ChannelSpec:
-    """The channel with everything filled in. Raises Invalid, which a checked catalogue never does."""
+    """The channel with everything filled in. Raises Invalid, of a checked catalogue only when a file went away."""
     problems = channel_problems(channel)
     if problems:
         raise Invalid(problems, subject=f"channel {channel.name}")
@@ -56,8 +59,16 @@ def resolve(channel: Channel) -> ChannelSpec:
 
 
 def resolve_all(catalog: Catalog) -> dict[str, ChannelSpec]:
-    """Every enabled channel, by name."""
-    return {name: resolve(channel) for name, channel in catalog.telling.channels.items() if channel.enabled}
+    """Every enabled channel, by name; one that was good when the catalogue was read and is not any more (its file of
+    certificates is gone) is left out and takes no other one along."""
+    found = {}
+    for name, channel in catalog.telling.channels.items():
+        if channel.enabled:
+            try:
+                found[name] = resolve(channel)
+            except Invalid as error:
+                log.error("a channel cannot be used any more", channel=name, error=str(error))
+    return found
 
 
 def catalog_problems(catalog: Catalog) -> list[Problem]:

@@ -220,6 +220,7 @@ def test_whatever_happens_each_thing_is_told_once_and_the_end_is_told_to_who_kne
             break
         if decision.due_at is not None:
             assert decision.due_at >= now
+            assert decision.tell or decision.due_at > now, "it has nothing to say, and asks again at once"
     assert len(reasons) == len(set(reasons))
     assert len(begun) == len(set(begun))
     if not decision.closed and any(item.state is State.FIRING for item in members):

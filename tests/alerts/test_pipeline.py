@@ -106,8 +106,8 @@ def test_a_pass_that_dies_before_its_commit_has_told_nothing_and_the_next_one_do
 ) -> None:
     pipe.fire()
     with monkeypatch.context() as patched:
-        patched.setattr("app.alerts.telling._submit", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
-        with pytest.raises(RuntimeError, match="killed"):
+        patched.setattr("app.alerts.telling._submit", lambda *_: (_ for _ in ()).throw(SystemExit("killed")))
+        with pytest.raises(SystemExit, match="killed"):
             pipe.run()
     assert pipe.told() == []
     pipe.run()
@@ -144,7 +144,7 @@ def test_a_cause_silences_its_symptoms_in_the_same_cluster_only(pipe: Pipe) -> N
     assert pipe.episode(symptom).muted[0]["by"] == "inhibition"
     assert pipe.episode(other).muted is None
     counts = [message["firing"] for message in pipe.messages()]
-    assert sorted(counts) == [1, 2]
+    assert counts == [1, 1], "what is held back is not spoken of"
     pipe.end(database)
     pipe.run()
     pipe.later(minutes=1)

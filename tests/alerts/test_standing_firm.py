@@ -1,0 +1,247 @@
+"""What must not stop the pipeline or lose a page: odd values, files that went away, groups with nothing to say."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from app import clock
+from app.alerts import auditing, silences, synthetic
+from app.alerts.matchers import Matcher
+from app.infra.db import unit_of_work
+from tests.alerts.pipe import CATALOG, Pipe, pipe
+from tests.health.catalogs import use
+
+__all__ = ["pipe"]  # the fixture
+
+
+def never_open() -> str:
+    """Business hours that begin in six hours at the earliest, wherever the clock of this test stands."""
+    day = (clock.now().astimezone(ZoneInfo("UTC")) + timedelta(days=2)).strftime("%A").lower()
+    return f'{{days = ["{day}"], from = "10:00", to = "11:00", timezone = "UTC"}}'
+
+
+def silence(**labels: str) -> None:
+    now = clock.now()
+    with unit_of_work() as uow:
+        silences.create(
+            uow,
+            matchers=[Matcher(name, value) for name, value in labels.items()],
+            starts_at=now,
+            ends_at=now + timedelta(hours=8),
+            created_by="ann",
+            comment="known",
+            now=now,
+        )
+
+
+def test_answered_groups_of_which_one_alert_ended_do_not_keep_others_from_being_told(pipe: Pipe) -> None:
+    lasting, ending = [], []
+    for number in range(105):
+        lasting.append(pipe.fire(f"Known{number}", instance="a"))
+        ending.append(pipe.fire(f"Known{number}", instance="b"))
+    pipe.run()
+    for episode in (*lasting, *ending):
+        pipe.acknowledge(episode, 240)
+    pipe.run()
+    pipe.end(*ending)
+    pipe.later(minutes=2)
+    assert pipe.run()["looked_at"] == 0
+    new = pipe.fire("New", severity="critical")
+    pipe.run()
+    assert pipe.episode(new).told_at is not None
+
+
+def test_a_critical_alert_in_a_group_that_waits_for_business_hours_is_told_at_once(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = CATALOG.replace('[[routing.routes]]\nmatchers = [\'severity="critical"\']\nreceiver = "pages"\n', "")
+    text += f"""
+[ladders.warning]
+business_hours = true
+steps = [{{after_minutes = 240, notify = ["person:head"]}}]
+
+[teams.shop]
+hours = {never_open()}
+"""
+    use(monkeypatch, home, text)
+    pipe.fire("Disk", severity="warning", team="shop")
+    pipe.sql("UPDATE alert_episodes SET team = 'shop'")
+    pipe.run()
+    assert pipe.told() == []
+    worse = pipe.fire("Disk", severity="critical", team="shop")
+    pipe.sql("UPDATE alert_episodes SET team = 'shop'")
+    pipe.run()
+    assert pipe.told() == [("first", "ops")]
+    assert pipe.episode(worse).told_at is not None
+    pipe.later(minutes=31)
+    assert pipe.told()[1:] == [("escalated", "ops")]
+
+
+def test_a_silenced_alert_is_not_spoken_of_in_the_message_of_its_group(pipe: Pipe) -> None:
+    silence(instance="known")
+    pipe.fire("Disk", severity="error", instance="known")
+    pipe.fire("Disk", severity="warning", instance="new")
+    pipe.run()
+    [message] = pipe.messages()
+    assert [alert["labels"]["instance"] for alert in message["alerts"]] == ["new"]
+    assert (message["severity"], message["firing"]) == ("warning", 1)
+
+
+def test_a_receiver_that_reaches_nobody_leaves_the_ladder_to_be_climbed(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = CATALOG.replace(
+        'routing_key = "0123456789abcdef0123456789abcdef"',
+        'routing_key = "0123456789abcdef0123456789abcdef"\nenabled = false',
+    )
+    text = text.replace('notify = ["channel:pager", "channel:ops"]', 'notify = ["channel:pager"]')
+    use(monkeypatch, home, text)
+    pipe.fire("Down", severity="critical")
+    pipe.run()
+    pipe.later(minutes=31)
+    assert pipe.told(), "the head of technology can be reached"
+
+
+def test_a_value_that_looks_like_a_time_before_all_times_does_not_stop_the_pipeline(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = CATALOG + '\n[alerts.Down]\nsummary = "{labels.platform} is down"\n'
+    use(monkeypatch, home, text)
+    odd = pipe.fire("Down", platform="0001-01-01 00:00:00+14:00")
+    pipe.sql("UPDATE alert_episodes SET annotations = '{}'")
+    other = pipe.fire("Other")
+    pipe.run()
+    assert pipe.episode(other).told_at is not None
+    assert pipe.episode(odd).told_at is not None
+
+
+def test_a_certificate_file_that_went_away_does_not_keep_other_channels_from_being_told(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca = home / "ca.pem"
+    ca.write_text("x")
+    mail = f"""
+[channels.mail]
+kind = "email"
+host = "mail.example.com"
+from = "a@example.com"
+to = ["b@example.com"]
+ca_file = "{ca}"
+"""
+    use(monkeypatch, home, CATALOG + mail)
+    pipe.run()
+    ca.unlink()
+    pipe.fire("Other")
+    pipe.run()
+    assert pipe.told() == [("first", "ops")]
+
+
+def test_maintenance_without_an_end_does_not_stop_the_pipeline(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        CATALOG
+        + """
+[[mutes]]
+matchers = ['alertname="Old"']
+window = {from = 2020-01-01T00:00:00Z, until = 9999-12-31T23:59:59-05:00, reason = "for ever"}
+"""
+    )
+    use(monkeypatch, home, text)
+    pipe.fire("Old")
+    pipe.fire("New")
+    pipe.run()
+    assert pipe.told() == [("first", "ops")]
+
+
+def test_a_group_that_cannot_be_told_keeps_no_other_from_being_told_and_is_found(
+    pipe: Pipe,
+) -> None:
+    odd, other = pipe.fire("Odd"), pipe.fire("Other")
+    pipe.run()
+    told = len(pipe.told())
+    pipe.sql("UPDATE alert_groups SET timing = '{}' WHERE labels ->> 'alertname' = 'Odd'")
+    pipe.end(odd, other)
+    pipe.run()
+    assert pipe.told()[told:] == [("resolved", "ops")]
+    with pipe.read() as session:
+        assert "groups of alerts that can be told to nobody: 1" in auditing.audit(session, clock.now()).findings
+    pipe.sql("""UPDATE alert_groups SET timing = '{"wait": 0, "interval": 30, "repeat": 3600}'""")
+    pipe.later(minutes=2)
+    assert pipe.told()[told:] == [("resolved", "ops"), ("resolved", "ops")]
+
+
+def test_alerts_that_nobody_is_told_of_are_a_finding(pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, home, CATALOG.replace('notify = ["channel:ops"]', 'notify = ["team-lead"]'))
+    pipe.fire()
+    pipe.run()
+    with pipe.read() as session:
+        assert auditing.audit(session, clock.now()).clean, "not at once"
+    pipe.later(minutes=6)
+    with pipe.read() as session:
+        assert "groups of alerts that can be told to nobody: 1" in auditing.audit(session, clock.now()).findings
+
+
+def test_the_test_alert_goes_to_whom_the_catalogue_names_for_it(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(
+        monkeypatch,
+        home,
+        CATALOG.replace("[alerting]", '[alerting]\nsynthetic = ["channel:pager"]'),
+    )
+    with unit_of_work() as uow:
+        synthetic.begin(uow)
+    pipe.fire()
+    pipe.run()
+    assert sorted(pipe.told()) == [("first", "ops"), ("first", "pager")]
+    with unit_of_work() as uow:
+        uow.execute("UPDATE alert_episodes SET ends_at = now(), due_at = now() WHERE source = 'synthetic'")
+    pipe.run()
+    assert pipe.told()[-1] == ("resolved", "pager")
+
+
+def test_the_test_alert_is_neither_cooled_down_nor_taken_for_flapping(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = "hold_after_start = 0\ncooldown = 86400\nflap_changes = 2\nflap_window = 86400\nflap_quiet = 86400"
+    use(monkeypatch, home, CATALOG.replace("hold_after_start = 0", odd))
+    for _ in range(3):
+        with unit_of_work() as uow:
+            synthetic.begin(uow)
+        pipe.run()
+        pipe.later(minutes=60)
+    assert [why for why, _ in pipe.told()] == ["first", "resolved"] * 3
+
+
+def test_what_others_probes_found_is_no_test_alert(pipe: Pipe) -> None:
+    pipe.fire("CheckoutDown", severity="critical", synthetic="checkout")
+    pipe.run()
+    pipe.later(minutes=31)
+    assert ("escalated", "ops") in pipe.told()
+
+
+def test_the_end_is_told_where_the_beginning_may_have_arrived(pipe: Pipe) -> None:
+    episode = pipe.fire(severity="critical")
+    pipe.run()
+    pipe.sql("UPDATE notifications SET state = 'failed', attempts = 8, sent_at = now(), finished_at = now()")
+    pipe.sql("UPDATE notifications SET http_status = 404 WHERE channel = 'ops'")
+    pipe.end(episode)
+    pipe.run()
+    assert pipe.told()[2:] == [("resolved", "pager")]
+
+
+def test_a_muted_alert_in_an_answered_group_is_looked_at_at_leisure(pipe: Pipe) -> None:
+    answered = pipe.fire("Disk", instance="known")
+    pipe.fire("Disk", instance="quiet")
+    pipe.run()
+    silence(instance="quiet")
+    pipe.acknowledge(answered, 240)
+    pipe.run()
+    pipe.later(hours=2)
+    [group] = pipe.groups()
+    assert group.due_at > clock.now()
