@@ -18,7 +18,7 @@ from app import catalog as catalogs
 from app.alerts import failover, history
 from app.alerts.skipping import Standing, reason_to_skip
 from app.catalog import Catalog
-from app.errors import LeaseLost, Misconfigured, Transient
+from app.errors import Invalid, LeaseLost, Misconfigured, Transient
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
 from app.jobs.worker import JobContext
@@ -72,7 +72,11 @@ def _begin(ctx: JobContext, notification_id: UUID) -> Begun | None:
     if message is None:
         _unreadable(ctx, row)
         return None
-    spec = resolve(channel)
+    try:
+        spec = resolve(channel)
+    except Invalid as error:
+        _unusable(ctx, row, channel.kind, str(error), catalog)
+        return None
     if (reason := reason_to_skip(_standing(row))) is not None:
         _skipped(ctx, row, reason)
     elif row.attempts >= TRIES:
@@ -195,6 +199,13 @@ def _without_channel(ctx: JobContext, row: Row[Any], catalog: Catalog) -> None:
         if _end(uow, row, "failed", error):
             history.add(uow, "delivery_failed", group_id=row.group_id, facts={"error": error, **_named(row)})
             failover.instead(uow, row, catalog.telling)
+
+
+def _unusable(ctx: JobContext, row: Row[Any], kind: str, error: str, catalog: Catalog) -> None:
+    """Its channel was good when the catalogue was read, and is not any more: a file that it needs is gone."""
+    with ctx.complete({"state": "failed", "error": error}) as uow:
+        if _end(uow, row, "failed", error):
+            _failed(uow, row, kind, Outcome(delivered=False, permanent=True, error=error), catalog)
 
 
 def _message(row: Row[Any]) -> Message | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from app.alerts import links
 from app.config import settings
 from app.infra import partitions
 from app.infra.apart import Steps
@@ -17,14 +18,17 @@ _AGE = {
     "on_call_overrides": "ends_at",
     "alert_links_used": "used_at",
 }
+_USED = "alert_links_used"
+"""Kept at least as long as a link is good: one that was forgotten would act again."""
 
 
 def drop_old(now: datetime) -> dict[str, int]:
     """Forget what ended more than `SMM_ALERT_DAYS` ago; how much of each. Raises Transient naming what failed."""
-    before = now - timedelta(days=settings().alert_days)
+    kept = timedelta(days=settings().alert_days)
     dropped, steps = {}, Steps()
     for table, column in _AGE.items():
+        age = max(kept, links.LIFE) if table == _USED else kept
         with steps.step(table):
-            dropped[table] = partitions.delete_in_batches(table, column, before)
+            dropped[table] = partitions.delete_in_batches(table, column, now - age)
     steps.conclude()
     return dropped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,15 +16,17 @@ from uuid import UUID
 import psutil
 import pytest
 
+from app import catalog
 from app.alerts import delivery, failover
 from app.errors import LeaseLost
 from app.infra.db import unit_of_work
 from app.jobs import relay, worker
 from app.jobs.core import JobState
 from app.notify import Event
-from tests.alerts.desk import Desk, desk, texts, worker_process
+from tests.alerts.desk import CATALOG, Desk, desk, texts, worker_process
 from tests.fixtures.waiting import until
-from tests.notify.servers import ChannelServer, Request, Scripted
+from tests.health.catalogs import use
+from tests.notify.servers import LOCAL, TOKEN, ChannelServer, Request, Scripted
 
 __all__ = ["desk"]  # the fixture
 
@@ -234,6 +237,32 @@ def test_a_channel_that_was_switched_off_fails_at_once_without_raising_an_alert(
     assert (row.state, row.attempts, row.error) == ("failed", 0, "channel away is switched off")
     assert other.channel == "hook"
     assert desk.signals() == []
+
+
+def test_a_channel_whose_file_went_away_is_in_trouble_and_another_one_tells_it(
+    desk: Desk, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = home / "ca.pem"
+    authority.write_text("x")
+    mail = f"""
+[channels.mail]
+kind = "email"
+host = "mail.example.com"
+from = "a@example.com"
+to = ["b@example.com"]
+ca_file = "{authority}"
+fallback = ["hook"]
+"""
+    text = CATALOG.format(token=TOKEN, first=desk.first.base, second=desk.second.base, allow=json.dumps(LOCAL))
+    use(monkeypatch, home, text + mail)
+    key = desk.tell("mail")
+    catalog.current()
+    authority.unlink()
+    desk.work(key)
+    row, other = desk.rows()
+    assert (row.state, row.error) == ("failed", "channel mail is not valid: channels.mail.ca_file: is no file")
+    assert other.channel == "hook"
+    assert desk.signals() == [("notify.failed", "channel:mail")]
 
 
 def test_a_channel_that_left_the_catalogue_fails_at_once(desk: Desk) -> None:

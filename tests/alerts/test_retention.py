@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from app import clock
 from app.alerts import retention
+from app.config import settings
 from tests.alerts.pipe import Pipe, pipe
 
 __all__ = ["pipe"]  # the fixture
@@ -31,3 +34,12 @@ def test_what_ended_long_ago_goes_with_all_that_was_told_of_it(pipe: Pipe) -> No
     assert {row.episode_id for row in pipe.sql("SELECT episode_id FROM alert_group_members")} == {open_, recent}
     assert count(pipe, "alert_groups") == 2
     assert sorted(why for why, _ in pipe.told()) == ["first", "repeated"], "only what was told today is kept"
+
+
+def test_a_used_link_is_remembered_for_as_long_as_it_is_good(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMM_ALERT_DAYS", "1")
+    settings.cache_clear()
+    pipe.sql("INSERT INTO alert_links_used (token_id, used_at) VALUES ('old', now() - interval '8 days')")
+    pipe.sql("INSERT INTO alert_links_used (token_id, used_at) VALUES ('new', now() - interval '6 days')")
+    retention.drop_old(clock.now())
+    assert [row.token_id for row in pipe.sql("SELECT token_id FROM alert_links_used")] == ["new"]
