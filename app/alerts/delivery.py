@@ -6,6 +6,7 @@ where the other side cannot tell a repeat, the next try says so in words.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,9 @@ BEHIND_SECONDS = 2.0
 
 REST_SECONDS = 5.0
 """How long an address is left alone that did not answer: messages to others must not queue up behind it."""
+
+LINE_SECONDS = 30.0
+"""How long a message waits at most that stands in line for its address, before it looks again."""
 
 FORGOTTEN_SECONDS = 120
 
@@ -81,8 +85,10 @@ def _begin(ctx: JobContext, notification_id: UUID) -> Begun | None:
         _skipped(ctx, row, reason)
     elif row.attempts >= TRIES:
         _given_up(ctx, row, spec, catalog)
-    elif (wait := BEHIND_SECONDS if row.behind else _wait(spec, row)) > 0:
-        _put_off(ctx, row, wait)
+    elif row.behind:
+        _put_off(ctx, row, BEHIND_SECONDS)
+    elif (wait := _wait(spec, row)) > 0:
+        _put_off(ctx, row, _in_line(row, wait, spec.rate.per_second))
     else:
         return _started(ctx, row, spec, message)
     return None
@@ -266,6 +272,27 @@ def _wait(spec: ChannelSpec, row: Row[Any]) -> float:
     return take(destination, spec.rate.per_second, spec.rate.burst)
 
 
+def _in_line(row: Row[Any], wait: float, per_second: float) -> float:
+    """Seconds until its turn among all that wait for the same address, what is urgent first.
+
+    At the soonest when the address may be told again; and a while later at the latest, should others drop out. If all
+    came back at once, each second, for the one place that is free, workers would do nothing else.
+    """
+    with read_only() as session:
+        ahead: int = session.execute(
+            text(_AHEAD),
+            {
+                "id": row.id,
+                "channel": row.channel,
+                "destination": row.destination,
+                "urgent": list(failover.URGENT),
+                "is_urgent": row.severity in failover.URGENT,
+                "most": math.ceil(LINE_SECONDS * per_second),
+            },
+        ).scalar_one()
+    return max(wait, min(wait + ahead / per_second, LINE_SECONDS))
+
+
 def _named(row: Row[Any]) -> dict[str, Any]:
     return {
         "notification": str(row.id), "channel": row.channel, "recipient": row.recipient, "reason": row.reason,
@@ -316,6 +343,16 @@ WHERE n.id = :id
 def _load(session: Session, notification_id: UUID) -> Row[Any] | None:
     return session.execute(text(_LOAD), {"id": notification_id, "forgotten": FORGOTTEN_SECONDS}).one_or_none()
 
+
+_AHEAD = """
+SELECT count(*) FROM (
+  SELECT FROM notifications o
+  WHERE o.state IN ('waiting', 'sending') AND o.channel = :channel AND o.destination = :destination AND o.id <> :id
+    AND ((o.severity = ANY(:urgent) AND NOT :is_urgent)
+      OR (o.id < :id AND (o.severity = ANY(:urgent)) = :is_urgent))
+  LIMIT :most
+) AS ahead
+"""
 
 _FORGOTTEN = """
 SELECT n.id FROM notifications n

@@ -81,7 +81,11 @@ def muting_now(session: Session, now: datetime, catalog: Catalog) -> Muting:
     """Silences, windows and firing causes as they stand."""
     telling = catalog.telling
     return Muting(
-        silences.active(session, now), telling.inhibitions, telling.mutes, _sources(session, telling.inhibitions)
+        silences.active(session, now),
+        telling.inhibitions,
+        telling.mutes,
+        _sources(session, telling.inhibitions),
+        {name: service.maintenance for name, service in catalog.services.items()},
     )
 
 

@@ -16,6 +16,8 @@ from app.alerts.matching import Index, bits
 from app.catalog import BusinessHours, Inhibition, Window
 from app.catalog import Mute as Maintenance
 
+_NO_SERVICES: Mapping[str, Sequence[Window]] = {}
+
 
 class By(StrEnum):
     """What holds a message back."""
@@ -76,8 +78,8 @@ class Muting:
     """Every silence, inhibition and maintenance window against any number of alerts: built once for one pass.
 
     `firing`: (fingerprint, labels) of all that fires, silenced or not. It is read when the first target of an
-    inhibition comes, so it may be a generator that asks the database. Raises Invalid when the catalogue's matchers do
-    not parse.
+    inhibition comes, so it may be a generator that asks the database. `services`: the windows of each service, which
+    hold back what has its name as the label `service`. Raises Invalid when the catalogue's matchers do not parse.
     """
 
     def __init__(
@@ -86,12 +88,22 @@ class Muting:
         inhibitions: Sequence[Inhibition],
         maintenance: Sequence[Maintenance],
         firing: Iterable[tuple[str, Mapping[str, str]]],
+        services: Mapping[str, Sequence[Window]] = _NO_SERVICES,
     ) -> None:
         self._silences = _Timed([silence.matchers for silence in silences], [silence.mute for silence in silences])
         self._inhibitions = Inhibitions(inhibitions, firing)
+        windows = [
+            (tuple(map(parse, entry.matchers)), f"mutes[{place}]", entry.window)
+            for place, entry in enumerate(maintenance)
+        ]
+        windows += [
+            ((Matcher("service", name),), f"services.{name}.maintenance[{place}]", window)
+            for name, of_one in services.items()
+            for place, window in enumerate(of_one)
+        ]
         self._maintenance = _Timed(
-            [tuple(map(parse, entry.matchers)) for entry in maintenance],
-            [partial(_in_maintenance, f"mutes[{place}]", entry.window) for place, entry in enumerate(maintenance)],
+            [matchers for matchers, _, _ in windows],
+            [partial(_in_maintenance, place, window) for _, place, window in windows],
         )
 
     def of(self, labels: Mapping[str, str], now: datetime) -> tuple[Mute, ...]:

@@ -322,14 +322,19 @@ def begin_pass(uow: UnitOfWork, *, away: timedelta, hold: timedelta) -> Work:
 
 def wake(uow: UnitOfWork) -> None:
     """Let the next pass look at every open group: a silence, a window or an answer changed."""
-    uow.execute("UPDATE alert_groups SET due_at = now() WHERE closed_at IS NULL AND (due_at IS NULL OR due_at > now())")
+    uow.execute(
+        "WITH ordered AS (SELECT id FROM alert_groups WHERE closed_at IS NULL AND (due_at IS NULL OR due_at > now())"
+        " ORDER BY id FOR UPDATE) UPDATE alert_groups g SET due_at = now() FROM ordered o WHERE g.id = o.id"
+    )
 
 
 def wake_groups_of(uow: UnitOfWork, episodes: Sequence[UUID], *, at: datetime | None = None) -> None:
     """The same for the groups that hold these episodes; `at` is the moment of the pass that is to look at them."""
     uow.execute(
-        "UPDATE alert_groups SET due_at = coalesce(CAST(:at AS timestamptz), now()) WHERE closed_at IS NULL AND id IN"
-        " (SELECT group_id FROM alert_group_members WHERE episode_id = ANY(:episodes))",
+        "WITH ordered AS (SELECT id FROM alert_groups WHERE closed_at IS NULL AND id IN"
+        " (SELECT group_id FROM alert_group_members WHERE episode_id = ANY(:episodes)) ORDER BY id FOR UPDATE)"
+        " UPDATE alert_groups g SET due_at = coalesce(CAST(:at AS timestamptz), now()) FROM ordered o"
+        " WHERE g.id = o.id",
         at=at,
         episodes=list(episodes),
     )

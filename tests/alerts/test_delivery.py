@@ -239,6 +239,18 @@ def test_a_channel_that_was_switched_off_fails_at_once_without_raising_an_alert(
     assert desk.signals() == []
 
 
+def test_messages_for_a_narrow_address_stand_in_line_the_urgent_ones_first(desk: Desk) -> None:
+    keys = [desk.tell("narrow", reason=f"added-{number}") for number in range(4)]
+    urgent = desk.tell("narrow", reason="added-9", severity="critical")
+    for key in (*keys, urgent):
+        desk.work(key)
+    rows = desk.sql("SELECT key, extract(epoch FROM not_before - now()) AS wait FROM jobs WHERE state = 'scheduled'")
+    waits = {row.key: float(row.wait) for row in rows}
+    assert desk.row(keys[0]).state == "delivered"
+    assert waits[str(urgent)] < 11
+    assert [round(waits[str(key)], -1) for key in keys[1:]] == [20, 30, 30]
+
+
 def test_a_channel_whose_file_went_away_is_in_trouble_and_another_one_tells_it(
     desk: Desk, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

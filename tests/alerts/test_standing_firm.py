@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -9,10 +10,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app import clock
-from app.alerts import auditing, silences, synthetic
+from app.alerts import auditing, silences, store, synthetic
 from app.alerts.matchers import Matcher
 from app.infra.db import unit_of_work
 from tests.alerts.pipe import CATALOG, Pipe, pipe
+from tests.fixtures.waiting import until
 from tests.health.catalogs import use
 
 __all__ = ["pipe"]  # the fixture
@@ -245,3 +247,47 @@ def test_a_muted_alert_in_an_answered_group_is_looked_at_at_leisure(pipe: Pipe) 
     pipe.later(hours=2)
     [group] = pipe.groups()
     assert group.due_at > clock.now()
+
+
+def test_what_is_about_a_service_in_maintenance_is_held_back_until_that_is_over(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = 'maintenance = [{from = 2020-01-01T00:00:00Z, until = 2100-01-01T00:00:00Z, reason = "moving house"}]'
+    use(monkeypatch, home, CATALOG.replace("[alerting]", f"{window}\n\n[alerting]"))
+    moving, other = pipe.fire("Down", service="shop", severity="critical"), pipe.fire("Down", service="till")
+    pipe.sql("UPDATE alert_episodes SET service = labels ->> 'service'")
+    pipe.run()
+    assert pipe.episode(moving).told_at is None
+    assert pipe.episode(moving).muted[0]["reason"] == "moving house"
+    assert pipe.episode(moving).muted[0]["id"] == "services.shop.maintenance[0]"
+    assert pipe.episode(other).told_at is not None
+    use(monkeypatch, home, CATALOG)
+    pipe.later(seconds=20)
+    assert pipe.episode(moving).told_at is not None
+
+
+def test_whoever_wakes_all_groups_locks_them_in_the_order_of_everybody_else(pipe: Pipe) -> None:
+    pipe.fire("First")
+    pipe.fire("Second")
+    pipe.run()
+    first, second = (group.id for group in pipe.groups())
+    pipe.sql("UPDATE alert_groups SET held = 'moved behind the other one' WHERE id = :id", id=first)
+    pipe.sql("UPDATE alert_groups SET due_at = now() + interval '1 day'")
+    pipe.sql("UPDATE alert_groups SET held = NULL WHERE id = :id", id=first)
+    failed: list[BaseException] = []
+
+    def wake() -> None:
+        try:
+            with unit_of_work() as uow:
+                store.wake(uow)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=wake)
+    with unit_of_work() as uow:
+        uow.execute("SELECT id FROM alert_groups WHERE id = :id FOR UPDATE", id=first)
+        thread.start()
+        until(lambda: pipe.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")[0][0] == 1)
+        uow.execute("SELECT id FROM alert_groups WHERE id = :id FOR UPDATE", id=second)
+    thread.join()
+    assert not failed
