@@ -271,9 +271,10 @@ def test_whoever_wakes_all_groups_locks_them_in_the_order_of_everybody_else(pipe
     pipe.fire("Second")
     pipe.run()
     first, second = (group.id for group in pipe.groups())
-    pipe.sql("UPDATE alert_groups SET held = 'moved behind the other one' WHERE id = :id", id=first)
-    pipe.sql("UPDATE alert_groups SET due_at = now() + interval '1 day'")
-    pipe.sql("UPDATE alert_groups SET held = NULL WHERE id = :id", id=first)
+    pipe.sql("UPDATE alert_groups SET due_at = now() + interval '2 days' WHERE id = :id", id=first)
+    pipe.sql("UPDATE alert_groups SET due_at = now() + interval '1 day' WHERE id = :id", id=second)
+    pipe.sql("CREATE INDEX by_due_at ON alert_groups (due_at)")
+    pipe.sql("CLUSTER alert_groups USING by_due_at")
     failed: list[BaseException] = []
 
     def wake() -> None:
