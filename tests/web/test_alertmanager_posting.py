@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -20,6 +21,7 @@ from app.infra import adminkey
 from app.infra.db import dispose, execute_once
 from app.infra.metrics.instruments import deltas
 from tests.fixtures.servers import Servers
+from tests.health.catalogs import use
 
 ALERTS = "/api/v2/alerts"
 WEBHOOK = "/api/v1/webhooks/alertmanager"
@@ -138,6 +140,17 @@ def test_too_many_and_too_large_are_refused(client: TestClient) -> None:
     assert post(client, [{"labels": {"a": "x" * 100_000}}]).status_code == 400
     assert inbox() <= 1
     assert names(client) == []
+
+
+def test_without_a_valid_catalogue_alerts_are_accepted_all_the_same(
+    client: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, home, "this is no catalogue")
+    assert post(client, [GOOD, {"labels": {}}]).status_code == 400
+    assert inbox() == 2
+    monkeypatch.delenv("SMM_CATALOG_FILE")
+    settings.cache_clear()
+    assert names(client) == ["Trouble"]
 
 
 def key() -> str:
