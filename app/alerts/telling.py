@@ -16,7 +16,7 @@ from app.alerts import groups, history, links, muted, overrides, recipients, rou
 from app.alerts.core import State
 from app.alerts.groups import BROKEN, NOBODY, Decision, Group, Member, Tell, Why
 from app.alerts.recipients import Destination
-from app.alerts.rendering import About, Subject, message_of
+from app.alerts.rendering import MOST_LINES, About, Subject, message_of
 from app.catalog import Catalog, Telling
 from app.config import settings
 from app.errors import Transient
@@ -120,7 +120,7 @@ def _one(
     inserted: list[UUID] = []
     for tell in decision.tell:
         spoken_of = [member for member in members if _is_spoken_of(member, tell, mutes)]
-        told = _tell(uow, row, spoken_of or members, tell, look)
+        told = _tell(uow, row, spoken_of or store.last_told(uow.session, row.id, MOST_LINES), tell, look)
         if told is None:
             decision = Decision(group_of(row), due_at=look.now + PUT_OFF, held=NOBODY)
             break
@@ -182,7 +182,7 @@ def _save(uow: UnitOfWork, row: Row[Any], decision: Decision, now: datetime) -> 
 
 def _tell(uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tell, look: Pass) -> list[UUID] | None:
     """Write the notifications of one telling; their ids. None when nobody is configured to be told at all."""
-    event = EVENTS[tell.why]
+    event = _event(tell, members)
     addresses, reasons = _addresses(uow, row, members, tell, look)
     if not addresses and tell.notify is None:
         return None
@@ -220,7 +220,8 @@ def _addresses(
             Destination(address.channel, address.destination or None, address.recipient)
             for address in store.told_addresses(uow.session, row.id)
         ]
-        return [address for address in known if _wants(address, EVENTS[tell.why], look)], ()
+        is_test = _is_test(members)
+        return [address for address in known if _wants(address, EVENTS[tell.why], look, is_test=is_test)], ()
     swaps = overrides.current(uow.session, look.now)
     reasons: list[str] = []
     for names in _words(row, members, tell, look.catalog.telling):
@@ -237,7 +238,7 @@ def _words(row: Row[Any], members: Sequence[Row[Any]], tell: Tell, telling: Tell
     if tell.notify is not None:
         yield tell.notify
         return
-    if telling.alerting.synthetic and all(routes.is_test(member.labels) for member in members):
+    if telling.alerting.synthetic and _is_test(members):
         yield telling.alerting.synthetic
         return
     if row.receiver:
@@ -247,10 +248,23 @@ def _words(row: Row[Any], members: Sequence[Row[Any]], tell: Tell, telling: Tell
         yield step.notify
 
 
-def _wants(address: Destination, event: Event, look: Pass) -> bool:
-    """Is this channel told of answers and of ends? One that left the catalogue is not."""
+def _is_test(members: Sequence[Row[Any]]) -> bool:
+    return all(routes.is_test(member.labels) for member in members)
+
+
+def _event(tell: Tell, members: Sequence[Row[Any]]) -> Event:
+    """What a channel makes of it: a test that begins is marked as one."""
+    event = EVENTS[tell.why]
+    return Event.TEST if _is_test(members) and event is not Event.RESOLVED else event
+
+
+def _wants(address: Destination, event: Event, look: Pass, *, is_test: bool) -> bool:
+    """Is this channel told of answers and of ends? One that left the catalogue is not.
+
+    The end of a test is only for programs, which would keep it open; people have seen that it arrived.
+    """
     spec = look.channels.get(address.channel)
-    if spec is None:
+    if spec is None or (is_test and not spec.module.DEDUPLICATES):
         return False
     return spec.module.ACKNOWLEDGES if event is Event.ACKNOWLEDGED else spec.channel.send_resolved
 

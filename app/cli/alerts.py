@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from app import catalog, clock
-from app.alerts import acting, channels, explain, figures, reading
+from app.alerts import acting, auditing, channels, explain, figures, reading
 from app.alerts.acting import Target, Verdict
 from app.alerts.matchers import parse_all
 from app.cli import alert_shown, alert_silences
@@ -192,6 +192,20 @@ def try_out(
         took = f" in {outcome.latency_ms:.0f} ms" if outcome.latency_ms is not None else ""
         typer.echo(f"{channel}: {shown['outcome']}{took}{f': {outcome.error}' if outcome.error else ''}")
     if not outcome.delivered:
+        raise typer.Exit(1)
+
+
+@app.command("audit")
+def show_audit(*, as_json: bool = JsonOption) -> None:
+    """Is alerting itself in order: nothing late, undelivered or unproven? Exit code 1 when something is."""
+    with read_only() as session:
+        found = auditing.audit(session, clock.now())
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        for line in found.findings or ("nothing is late, undelivered or unproven",):
+            typer.echo(line)
+    if not found.clean:
         raise typer.Exit(1)
 
 

@@ -289,3 +289,20 @@ def test_the_story_is_told_in_the_order_in_which_it_happened(pipe: Pipe) -> None
     with read_only() as session:
         story = [item["event"] for item in history.of_episode(session, episode)]
     assert story == ["group_opened", "told", "resolved", "told", "group_closed"]
+
+
+def test_the_test_alert_is_marked_goes_to_its_own_recipients_and_its_end_bothers_nobody(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = '[channels.hook]\nkind = "slack"\nwebhook_url = "http://127.0.0.1:9/services/a/b/c"\n'
+    wanted = 'synthetic = ["channel:hook", "channel:pager"]\nhold_after_start = 0'
+    use(monkeypatch, home, CATALOG.replace("hold_after_start = 0", wanted) + hook)
+    episode = pipe.fire("SMM_SyntheticAlert", severity="info", synthetic="true")
+    pipe.run()
+    assert pipe.told() == [("first", "hook"), ("first", "pager")]
+    assert {message["event"] for message in pipe.messages()} == {"test"}
+    pipe.later(hours=30)
+    assert len(pipe.told()) == 2, "nobody is woken a second time for a test"
+    pipe.end(episode)
+    pipe.run()
+    assert pipe.told()[2:] == [("resolved", "pager")], "a program would keep it open"

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime
 
 from app import clock
-from app.alerts import acting, explain, figures, reading
+from app.alerts import acting, auditing, explain, figures, reading
 from app.alerts.acting import Target
 from app.alerts.core import State
 from app.alerts.matchers import Matcher, parse_all
@@ -64,6 +64,13 @@ def list_alerts(
     except TooSlow as error:
         raise Invalid([Problem("query", _TOO_SLOW)], subject="filter") from error
     return {"alerts": list(page.items), "next": page.next}
+
+
+@router.get("/audit", summary="Is alerting itself in order")
+def show_audit(_caller: CurrentCaller) -> dict[str, Any]:
+    """What is late, undelivered or unproven: `findings` is empty when nothing is."""
+    with read_within(LIST_SECONDS) as session:
+        return auditing.audit(session, clock.now()).as_dict()
 
 
 @router.get("/figures", summary="How well alerting works")
