@@ -14,10 +14,11 @@ from sqlalchemy.orm import Session
 from app import catalog as catalogs
 from app import clock
 from app.alerts import fingerprint as fingerprints
-from app.alerts import groups, history, muted, overrides, recipients, routes, rules, telling
+from app.alerts import groups, history, muted, overrides, recipients, routes, rules
 from app.alerts.core import State
 from app.alerts.groups import Group, LadderPlan
 from app.alerts.reading import destination_shown
+from app.alerts.rows import group_of
 from app.catalog import BusinessHours, Catalog
 from app.errors import Invalid, NotFound, Problem
 from app.infra import ids
@@ -198,7 +199,7 @@ def _why(row: Row[Any]) -> str:
 
 
 def _group(session: Session, catalog: Catalog, episode: Row[Any], row: Row[Any], now: datetime) -> dict[str, Any]:
-    group = telling.group_of(row)
+    group = group_of(row)
     return {
         "id": str(row.id),
         "route": row.route,

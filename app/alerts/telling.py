@@ -12,11 +12,12 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
 from app import clock, jobs
-from app.alerts import groups, history, links, muted, overrides, recipients, routes, rules, store
+from app.alerts import groups, history, links, muted, overrides, recipients, routes, store
 from app.alerts.core import State
-from app.alerts.groups import BROKEN, NOBODY, Decision, Group, Member, Tell, Why
+from app.alerts.groups import BROKEN, NOBODY, Decision, Tell, Why
 from app.alerts.recipients import Destination
-from app.alerts.rendering import MOST_LINES, About, Subject, message_of
+from app.alerts.rendering import MOST_LINES, About, message_of
+from app.alerts.rows import group_of, member_of, subject_of
 from app.catalog import Catalog, Telling
 from app.config import settings
 from app.errors import Transient
@@ -127,36 +128,6 @@ def _one(
         inserted += told
     _save(uow, row, decision, look.now)
     return inserted
-
-
-def group_of(row: Row[Any]) -> Group:
-    """The part of a group's row that decisions are made of."""
-    return Group(
-        opened_at=row.opened_at,
-        timing=routes.timing_from_json(row.timing),
-        ladder=routes.ladder_from_json(row.ladder),
-        told_at=row.told_at,
-        told_count=row.told_count,
-        waiting_since=row.waiting_since,
-        step=row.step,
-        repeats=row.repeats,
-        acknowledged=row.acknowledged,
-    )
-
-
-def member_of(row: Row[Any], mutes: Mapping[muted.Key, muted.Held]) -> Member:
-    """One alert of the group with what holds it back."""
-    held = mutes.get((row.group_id, row.id))
-    return Member(
-        episode_id=row.id,
-        state=State(row.state),
-        severity=row.severity,
-        added_at=row.added_at,
-        told=row.member_told_at is not None,
-        end_told=row.end_told_at is not None,
-        muted=held is not None and held.is_silent,
-        not_before=held.not_before if held is not None else None,
-    )
 
 
 def _save(uow: UnitOfWork, row: Row[Any], decision: Decision, now: datetime) -> None:
@@ -327,26 +298,6 @@ def _is_spoken_of(member: Row[Any], tell: Tell, mutes: Mapping[muted.Key, muted.
     if held is not None and held.is_silent and tell.why is not Why.ACKNOWLEDGED:
         return False
     return member.member_told_at is not None or member.id in tell.begun or member.state == State.ACKNOWLEDGED
-
-
-def subject_of(row: Row[Any], catalog: Catalog) -> Subject:
-    """An episode's row as a message speaks of it, with the catalogue's words where it has none of its own."""
-    return Subject(
-        id=row.id,
-        fingerprint=row.fingerprint,
-        name=row.name,
-        severity=row.severity,
-        state=State(row.state),
-        labels=row.labels,
-        annotations=rules.enrich(catalog.telling, row.labels, row.annotations),
-        starts_at=row.starts_at,
-        team=row.team,
-        service=row.service,
-        resolved_at=row.resolved_at,
-        acknowledged_by=row.acknowledged_by,
-        generator_url=row.generator_url,
-        flapping=row.flapping,
-    )
 
 
 def note_of(tell: Tell, row: Row[Any], now: datetime) -> str:
