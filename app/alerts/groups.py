@@ -131,7 +131,6 @@ class _View:
     ended: tuple[Member, ...]
     unanswered: bool
     answered: bool
-    told: bool
 
     @classmethod
     def of(cls, members: Sequence[Member]) -> _View:
@@ -144,12 +143,14 @@ class _View:
             ended=tuple(m for m in members if m.state is State.RESOLVED and m.told and not m.end_told),
             unanswered=any(member.told and member.state is State.FIRING for member in audible),
             answered=bool(sounding) and all(member.state is State.ACKNOWLEDGED for member in sounding),
-            told=any(member.told for member in members),
         )
 
 
 def decide(group: Group, members: Sequence[Member], now: datetime, *, hold_until: datetime | None = None) -> Decision:
-    """What is to be done about the group now. Before `hold_until` nothing but critical alerts begins to be told."""
+    """What is to be done about the group now. Before `hold_until` nothing but critical alerts begins to be told.
+
+    `members`: those that last, and those whose end was not told; the others do not matter.
+    """
     view = _View.of(members)
     if not view.sounding:
         return _over(group, view)
@@ -160,7 +161,7 @@ def decide(group: Group, members: Sequence[Member], now: datetime, *, hold_until
 
 def _over(group: Group, view: _View) -> Decision:
     ended = tuple(member.episode_id for member in view.ended)
-    if group.told_at is None or not view.told:
+    if group.told_at is None:
         return Decision(group, closed=True, held="it was over before anybody was told")
     tell = Tell(Why.RESOLVED, Why.RESOLVED, group.step, (), ended=ended)
     return Decision(replace(group, waiting_since=None), (tell,), closed=True)

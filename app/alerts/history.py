@@ -95,8 +95,10 @@ def of_episode(session: Session, episode_id: UUID, limit: int = 500) -> list[dic
     """What happened to an episode and to the groups while it was in them, oldest first, JSON-ready."""
     rows = session.execute(
         text(
-            "SELECT * FROM alert_history WHERE episode_id = :id OR (episode_id IS NULL AND group_id IN"
-            " (SELECT group_id FROM alert_group_members WHERE episode_id = :id)) ORDER BY id LIMIT :limit"
+            "(SELECT * FROM alert_history WHERE episode_id = :id ORDER BY id LIMIT :limit) UNION ALL"
+            " (SELECT h.* FROM alert_group_members m CROSS JOIN LATERAL (SELECT * FROM alert_history"
+            " WHERE group_id = m.group_id AND episode_id IS NULL ORDER BY id LIMIT :limit) h WHERE m.episode_id = :id)"
+            " ORDER BY id LIMIT :limit"
         ),
         {"id": episode_id, "limit": limit},
     )

@@ -182,20 +182,34 @@ def due_groups(uow: UnitOfWork, now: datetime, limit: int) -> Sequence[Row[Any]]
     return found
 
 
+_MEMBERS = (
+    "SELECT m.group_id, m.added_at, m.told_at AS member_told_at, m.end_told_at, e.*"
+    " FROM alert_group_members m JOIN alert_episodes e ON e.id = m.episode_id WHERE m.group_id = ANY(:groups)"
+)
+_HAS_MORE_TO_SAY = " AND NOT (e.state = 'resolved' AND (m.told_at IS NULL OR m.end_told_at IS NOT NULL))"
+
+
 def members_of(session: Session, groups: Sequence[UUID]) -> dict[UUID, list[Row[Any]]]:
-    """Every episode of these groups with its membership (`added_at`, `member_told_at`, `end_told_at`), by group."""
+    """The episodes of these groups with their membership (`added_at`, `member_told_at`, `end_told_at`), by group.
+
+    Those of which there is nothing more to say are left out: a group that never closes collects them for months.
+    """
     rows = session.execute(
-        text(
-            "SELECT m.group_id, m.added_at, m.told_at AS member_told_at, m.end_told_at, e.*"
-            " FROM alert_group_members m JOIN alert_episodes e ON e.id = m.episode_id"
-            " WHERE m.group_id = ANY(:groups) ORDER BY e.id"
-        ),
+        text(f"{_MEMBERS}{_HAS_MORE_TO_SAY} ORDER BY e.id"),
         {"groups": list(groups)},
     )
     found: dict[UUID, list[Row[Any]]] = {group: [] for group in groups}
     for row in rows:
         found[row.group_id].append(row)
     return found
+
+
+def last_told(session: Session, group: UUID, limit: int) -> Sequence[Row[Any]]:
+    """The episodes of a group that were told last, as `members_of` gives them."""
+    return session.execute(
+        text(f"{_MEMBERS} AND m.told_at IS NOT NULL ORDER BY e.id DESC LIMIT :limit"),
+        {"groups": [group], "limit": limit},
+    ).all()
 
 
 def firing(session: Session, names: Sequence[str] | None) -> list[tuple[str, dict[str, str]]]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import text
 
 from app import clock
-from app.alerts import auditing, silences, store, synthetic
+from app.alerts import auditing, history, silences, store, synthetic
 from app.alerts.matchers import Matcher
 from app.infra.db import unit_of_work
 from tests.alerts.pipe import CATALOG, Pipe, pipe
@@ -60,8 +61,8 @@ def test_answered_groups_of_which_one_alert_ended_do_not_keep_others_from_being_
 def test_a_critical_alert_in_a_group_that_waits_for_business_hours_is_told_at_once(
     pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = CATALOG.replace('[[routing.routes]]\nmatchers = [\'severity="critical"\']\nreceiver = "pages"\n', "")
-    text += f"""
+    catalog = CATALOG.replace('[[routing.routes]]\nmatchers = [\'severity="critical"\']\nreceiver = "pages"\n', "")
+    catalog += f"""
 [ladders.warning]
 business_hours = true
 steps = [{{after_minutes = 240, notify = ["person:head"]}}]
@@ -69,7 +70,7 @@ steps = [{{after_minutes = 240, notify = ["person:head"]}}]
 [teams.shop]
 hours = {never_open()}
 """
-    use(monkeypatch, home, text)
+    use(monkeypatch, home, catalog)
     pipe.fire("Disk", severity="warning", team="shop")
     pipe.sql("UPDATE alert_episodes SET team = 'shop'")
     pipe.run()
@@ -96,12 +97,12 @@ def test_a_silenced_alert_is_not_spoken_of_in_the_message_of_its_group(pipe: Pip
 def test_a_receiver_that_reaches_nobody_leaves_the_ladder_to_be_climbed(
     pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = CATALOG.replace(
+    catalog = CATALOG.replace(
         'routing_key = "0123456789abcdef0123456789abcdef"',
         'routing_key = "0123456789abcdef0123456789abcdef"\nenabled = false',
     )
-    text = text.replace('notify = ["channel:pager", "channel:ops"]', 'notify = ["channel:pager"]')
-    use(monkeypatch, home, text)
+    catalog = catalog.replace('notify = ["channel:pager", "channel:ops"]', 'notify = ["channel:pager"]')
+    use(monkeypatch, home, catalog)
     pipe.fire("Down", severity="critical")
     pipe.run()
     pipe.later(minutes=31)
@@ -111,8 +112,8 @@ def test_a_receiver_that_reaches_nobody_leaves_the_ladder_to_be_climbed(
 def test_a_value_that_looks_like_a_time_before_all_times_does_not_stop_the_pipeline(
     pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = CATALOG + '\n[alerts.Down]\nsummary = "{labels.platform} is down"\n'
-    use(monkeypatch, home, text)
+    catalog = CATALOG + '\n[alerts.Down]\nsummary = "{labels.platform} is down"\n'
+    use(monkeypatch, home, catalog)
     odd = pipe.fire("Down", platform="0001-01-01 00:00:00+14:00")
     pipe.sql("UPDATE alert_episodes SET annotations = '{}'")
     other = pipe.fire("Other")
@@ -145,7 +146,7 @@ ca_file = "{ca}"
 def test_maintenance_without_an_end_does_not_stop_the_pipeline(
     pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (
+    catalog = (
         CATALOG
         + """
 [[mutes]]
@@ -153,7 +154,7 @@ matchers = ['alertname="Old"']
 window = {from = 2020-01-01T00:00:00Z, until = 9999-12-31T23:59:59-05:00, reason = "for ever"}
 """
     )
-    use(monkeypatch, home, text)
+    use(monkeypatch, home, catalog)
     pipe.fire("Old")
     pipe.fire("New")
     pipe.run()
@@ -292,3 +293,47 @@ def test_whoever_wakes_all_groups_locks_them_in_the_order_of_everybody_else(pipe
         uow.execute("SELECT id FROM alert_groups WHERE id = :id FOR UPDATE", id=second)
     thread.join()
     assert not failed
+
+
+def test_the_end_is_told_of_a_group_whose_told_alerts_ended_before_one_that_was_held_back(pipe: Pipe) -> None:
+    ended, lasting = pipe.fire("Disk", instance="ended"), pipe.fire("Disk", instance="lasting")
+    pipe.run()
+    silence(instance="quiet")
+    quiet = pipe.fire("Disk", instance="quiet")
+    pipe.end(ended)
+    pipe.later(minutes=1)
+    assert pipe.told() == [("first", "ops"), ("ended", "ops")]
+    pipe.end(lasting)
+    pipe.later(minutes=1)
+    pipe.end(quiet)
+    pipe.run()
+    assert pipe.told()[2:] == [("resolved", "ops")]
+    assert [alert["labels"]["instance"] for alert in pipe.messages()[-1]["alerts"]] == ["lasting"]
+
+
+def test_alerts_that_came_and_went_do_not_make_a_group_that_lasts_slow(pipe: Pipe) -> None:
+    lasting, gone = pipe.fire("Disk", instance="lasting"), pipe.fire("Disk", instance="gone")
+    pipe.run()
+    pipe.end(gone)
+    pipe.later(minutes=1)
+    [group] = pipe.groups()
+    with pipe.read() as session:
+        assert [row.id for row in store.members_of(session, [group.id])[group.id]] == [lasting]
+
+
+def test_the_story_of_one_alert_is_read_by_indexes(pipe: Pipe) -> None:
+    episode = pipe.fire()
+    pipe.run()
+    pipe.sql("INSERT INTO alert_history (id, group_id, event) SELECT gen_random_uuid(), gen_random_uuid(), 'told'"
+             " FROM generate_series(1, 20000)")  # fmt: skip
+    pipe.sql("ANALYZE alert_history")
+    with pipe.read() as session:
+        story = history.of_episode(session, episode)
+        looked_at = session.execute(
+            text(
+                "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+                " WHERE relname LIKE 'alert_history%'"
+            )
+        ).scalar_one()
+    assert "told" in [entry["event"] for entry in story]
+    assert looked_at < 1000
