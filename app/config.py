@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     health_log_days: int = Field(default=90, ge=1, description="how long results of probes are kept")
     alert_days: int = Field(default=90, ge=1, description="how long ended alerts and what was told of them are kept")
     idempotency_hours: int = Field(default=24, ge=1, description="how long an Idempotency-Key is remembered")
-    body_max_bytes: int = Field(default=1_048_576, ge=1024, description="largest request body the API reads")
+    body_max_bytes: int = Field(default=4_194_304, ge=1024, description="largest request body the API reads")
     batch_max_jobs: int = Field(default=1000, ge=1, description="most jobs in one batch request")
 
     egress_allow: tuple[str, ...] = Field(

@@ -9,6 +9,7 @@ from app.infra import metrics
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNANSWERED = "500"
+API = "/api/v1"
 
 
 class MetricsMiddleware:
@@ -44,4 +45,8 @@ def _method(scope: Scope) -> str:
 
 
 def _route(scope: Scope) -> str:
-    return getattr(scope.get("route"), "path", "unmatched")
+    template: str = getattr(scope.get("route"), "path", "unmatched")
+    # A router that was included under a prefix gives its route's own part only.
+    if scope["path"].startswith(f"{API}/") and template != "unmatched" and not template.startswith("/api/"):
+        return API + template
+    return template

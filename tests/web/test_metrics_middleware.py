@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from app.infra.metrics.instruments import Key, deltas
-from app.web.metrics_middleware import MetricsMiddleware
+from app.web.metrics_middleware import API, MetricsMiddleware
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,16 @@ def counted(*requests: tuple[str, str]) -> dict[Key, float]:
     def broken() -> None:
         raise RuntimeError("broken")
 
+    api = APIRouter(prefix=API)
+    inner = APIRouter(prefix="/jobs")
+
+    @inner.get("/{job}")
+    def job(job: str) -> str:
+        return job
+
+    api.include_router(inner)
+    app.include_router(api)
+
     async def ask() -> None:
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -53,6 +63,10 @@ def answers(*requests: tuple[str, str]) -> dict[tuple[str, ...], float]:
 
 def test_ids_in_paths_do_not_make_new_series() -> None:
     assert answers(("GET", "/things/1"), ("GET", "/things/2")) == {("GET", "/things/{name}", "200"): 2}
+
+
+def test_a_route_of_the_api_is_named_with_its_whole_path() -> None:
+    assert answers(("GET", "/api/v1/jobs/7")) == {("GET", "/api/v1/jobs/{job}", "200"): 1}
 
 
 def test_a_scanner_of_paths_and_methods_makes_one_series() -> None:
