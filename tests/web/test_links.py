@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -22,9 +21,9 @@ from tests.health.catalogs import use
 
 
 @pytest.fixture
-def pipe(stranger: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipe]:
+def pipe(stranger: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch) -> Pipe:
     use(monkeypatch, home, CATALOG)
-    yield Pipe()
+    return Pipe()
 
 
 def path_of(target: Target, action: Action = Action.ACKNOWLEDGE, *, ago: timedelta = timedelta()) -> str:
