@@ -351,3 +351,19 @@ def test_the_bodies_are_in_the_openapi_document(client: TestClient, pipe: Pipe) 
         for member, given in schema.get("properties", {}).items():
             if name in ("Acknowledge", "Act", "Comment", "Verdict", "DryRun", "SilenceRequest", "OverrideRequest"):
                 assert given.get("description"), (name, member)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"])
+def test_a_moment_that_nobody_can_reckon_with_is_named(client: TestClient, pipe: Pipe, moment: str) -> None:
+    override = {"rotation": "primary", "person": "bob", "starts_at": moment, "ends_at": moment}
+    silence = {"matchers": ['a="b"'], "starts_at": moment, "minutes": 525_600, "comment": "x"}
+    answers = [
+        client.get("/api/v1/alerts/figures", params={"since": moment}),
+        client.get("/api/v1/alerts/figures", params={"until": moment}),
+        client.post("/api/v1/alerts/explain", json={"labels": {"alertname": "X"}, "at": moment}),
+        client.post("/api/v1/on-call/overrides", json=override),
+        client.post("/api/v1/silences", json=silence),
+    ]
+    assert [answer.status_code for answer in answers] == [422] * 5
+    fields = [answer.json()["errors"][0]["field"] for answer in answers]
+    assert [field.rpartition(".")[2] for field in fields] == ["since", "until", "at", "starts_at", "starts_at"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Depends
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from app.alerts.acting import LONGEST_COMMENT, LONGEST_MINUTES, LONGEST_NAME
 from app.errors import Invalid
@@ -14,6 +15,19 @@ from app.web.errors import validation_problems
 
 MOST_MATCHERS = 50
 MOST_LABELS = 100
+
+
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+
+
+def _reckonable(moment: datetime) -> datetime:
+    if not _EARLIEST <= moment <= _LATEST:
+        raise ValueError("must lie between the years 1970 and 9000")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_reckonable)]
+"""A moment with its offset that can be reckoned with."""
 
 
 class Body(BaseModel):
@@ -57,7 +71,7 @@ class DryRun(Body):
 
     labels: dict[str, str] = Field(max_length=MOST_LABELS, description="its labels; `alertname` is required")
     annotations: dict[str, str] = Field(default_factory=dict, max_length=MOST_LABELS, description="its annotations")
-    at: AwareDatetime | None = Field(default=None, description="when it would begin to fire; default: now")
+    at: Moment | None = Field(default=None, description="when it would begin to fire; default: now")
 
 
 class SilenceMatcher(Body):
@@ -75,7 +89,7 @@ class SilenceRequest(Body):
     matchers: list[SilenceMatcher | str] = Field(
         min_length=1, max_length=MOST_MATCHERS, description='all must match; texts such as `severity="warning"` will do'
     )
-    starts_at: AwareDatetime | None = Field(default=None, description="default: now")
+    starts_at: Moment | None = Field(default=None, description="default: now")
     ends_at: AwareDatetime | None = Field(default=None, description="first moment after it")
     minutes: float | None = Field(default=None, gt=0, le=525_600, description="how long, instead of `ends_at`")
     comment: str = Field(min_length=1, max_length=LONGEST_COMMENT, description="why")
@@ -95,8 +109,8 @@ class OverrideRequest(Body):
 
     rotation: str = Field(max_length=63, description="name of a rotation")
     person: str = Field(max_length=63, description="who takes over")
-    starts_at: AwareDatetime | None = Field(default=None, description="default: now")
-    ends_at: AwareDatetime = Field(description="first moment after it")
+    starts_at: Moment | None = Field(default=None, description="default: now")
+    ends_at: Moment = Field(description="first moment after it")
     reason: str = Field(default="", max_length=500, description="shown in the plan")
     by: str | None = Field(default=None, min_length=1, max_length=LONGEST_NAME, description="default: the caller")
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from app import clock
 from app.alerts import acting, auditing, explain, figures, reading
@@ -76,8 +75,8 @@ def show_audit(_caller: CurrentCaller) -> dict[str, Any]:
 @router.get("/figures", summary="How well alerting works")
 def show_figures(
     _caller: CurrentCaller,
-    since: Annotated[AwareDatetime | None, Query(description="default: 30 days before `until`")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="default: now")] = None,
+    since: Annotated[bodies.Moment | None, Query(description="default: 30 days before `until`")] = None,
+    until: Annotated[bodies.Moment | None, Query(description="default: now")] = None,
 ) -> dict[str, Any]:
     """Times to detect, answer and resolve in seconds; delivery; the rate of false alerts; the noisiest alerts."""
     end = until or clock.now()

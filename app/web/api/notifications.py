@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 
 from app import catalog, clock
 from app.alerts import channels, reading
@@ -31,8 +30,8 @@ def list_notifications(
     channel: str | None = None,
     alert: Annotated[UUID | None, Query(description="of the groups that hold this alert")] = None,
     group: Annotated[UUID | None, Query(description="of this group")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="written from then on")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="written before then")] = None,
+    since: Annotated[bodies.Moment | None, Query(description="written from then on")] = None,
+    until: Annotated[bodies.Moment | None, Query(description="written before then")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
