@@ -313,13 +313,15 @@ def _standing(row: Row[Any]) -> Standing:
         told=row.told,
         maybe_told=row.maybe_told,
         end_told=row.end_told,
+        begun_anew=row.begun_anew,
     )
 
 
 # What went to the same address about the same group; of what belongs to no group (the watchdog's own pages) what is
-# recent. A message of the group that is being sent this moment and is older goes first.
+# recent. A message of the thread that is being sent this moment and is older goes first. A group that opens in the thread
+# of one that is over is the same incident to some.
 _LOAD = """
-SELECT n.*, g.closed_at IS NOT NULL AS closed, coalesce(g.acknowledged, false) AS acknowledged, past.*
+SELECT n.*, g.closed_at IS NOT NULL AS closed, coalesce(g.acknowledged, false) AS acknowledged, past.*, beside.*
 FROM notifications n
 LEFT JOIN alert_groups g ON g.id = n.group_id
 CROSS JOIN LATERAL (
@@ -327,8 +329,6 @@ CROSS JOIN LATERAL (
          coalesce(bool_or(o.event <> 'resolved' AND (o.state = 'delivered'
            OR (o.state <> 'skipped' AND o.sent_at IS NOT NULL AND o.http_status IS NULL))), false) AS maybe_told,
          coalesce(bool_or(o.state = 'delivered' AND o.event = 'resolved'), false) AS end_told,
-         coalesce(bool_or(o.state = 'sending' AND o.id < n.id
-           AND o.sent_at > now() - make_interval(secs => :forgotten)), false) AS behind,
          (array_agg(o.provider_id ORDER BY o.id) FILTER (
            WHERE o.state = 'delivered' AND o.provider_id IS NOT NULL))[1] AS reply_to
   FROM notifications o
@@ -336,6 +336,15 @@ CROSS JOIN LATERAL (
     AND (o.group_id = n.group_id OR n.group_id IS NULL
       OR (o.group_id IS NULL AND o.created_at > g.opened_at - interval '1 day'))
 ) AS past
+CROSS JOIN LATERAL (
+  SELECT coalesce(bool_or(o.state = 'sending' AND o.id < n.id
+           AND o.sent_at > now() - make_interval(secs => :forgotten)), false) AS behind,
+         coalesce(bool_or(o.group_id <> n.group_id AND o.id > n.id AND o.event <> 'resolved' AND (o.state = 'delivered'
+           OR (o.state <> 'skipped' AND o.sent_at IS NOT NULL AND o.http_status IS NULL))), false) AS begun_anew
+  FROM notifications o
+  WHERE o.thread = n.thread AND o.channel = n.channel AND o.destination = n.destination AND o.id <> n.id
+    AND (o.state = 'sending' OR o.id > n.id)
+) AS beside
 WHERE n.id = :id
 """
 

@@ -15,7 +15,8 @@ class Standing:
     """What is known at that moment of the group, and of this address as far as this group goes.
 
     `in_doubt`: an earlier try of this very message may have arrived. `told`, `maybe_told`: something of the group has,
-    or may have, arrived there. `end_told`: its end has.
+    or may have, arrived there. `end_told`: its end has. `begun_anew`: so has, or may have, something of a later group
+    in its place.
     """
 
     event: Event
@@ -25,6 +26,7 @@ class Standing:
     told: bool = False
     maybe_told: bool = False
     end_told: bool = False
+    begun_anew: bool = False
 
 
 def reason_to_skip(standing: Standing) -> str | None:
@@ -35,6 +37,8 @@ def reason_to_skip(standing: Standing) -> str | None:
     if standing.event is Event.TEST:
         return None
     if standing.event in ABOUT_WHAT_WAS_TOLD:
+        if standing.begun_anew:  # where both are one incident, it would answer or end the new one
+            return "it has begun anew before this could be sent"
         known = standing.maybe_told or standing.in_doubt
         return None if known else "nothing of it had been told here"
     if standing.end_told:

@@ -99,6 +99,10 @@ class Desk:
         """It is over."""
         self.sql("UPDATE alert_groups SET closed_at = now() WHERE id = :id", id=self.group)
 
+    def begin_anew(self) -> None:
+        """What is told from now on is of another group in the thread of this one."""
+        self._group = None
+
     def member(self, *, rule: str, subject: str) -> None:
         """The group is about this."""
         episode = ids.uuid7()

@@ -239,6 +239,35 @@ def test_a_channel_that_was_switched_off_fails_at_once_without_raising_an_alert(
     assert desk.signals() == []
 
 
+@pytest.mark.parametrize("event", [Event.RESOLVED, Event.ACKNOWLEDGED])
+def test_what_was_to_be_told_of_an_incident_that_is_over_does_not_end_the_one_in_its_place(
+    desk: Desk, event: Event
+) -> None:
+    desk.work(desk.tell("hook"))
+    late = desk.tell("hook", event=event, reason="late")
+    desk.second.will(BROKEN)
+    desk.work(late)
+    assert desk.row(late).state == "waiting"
+    desk.close()
+    desk.begin_anew()
+    again = desk.tell("hook")
+    desk.work(again)
+    assert desk.row(again).state == "delivered"
+    desk.work(late)
+    assert (desk.row(late).state, desk.row(late).error) == ("skipped", "it has begun anew before this could be sent")
+
+
+def test_what_begins_anew_waits_for_the_end_that_is_being_sent(desk: Desk) -> None:
+    desk.work(desk.tell("hook"))
+    end = desk.tell("hook", event=Event.RESOLVED)
+    desk.sql("UPDATE notifications SET state = 'sending', sent_at = now(), attempts = 1 WHERE id = :id", id=end)
+    desk.close()
+    desk.begin_anew()
+    again = desk.tell("hook")
+    desk.work(again)
+    assert desk.row(again).state == "waiting"
+
+
 def test_messages_for_a_narrow_address_stand_in_line_the_urgent_ones_first(desk: Desk) -> None:
     keys = [desk.tell("narrow", reason=f"added-{number}") for number in range(4)]
     urgent = desk.tell("narrow", reason="added-9", severity="critical")

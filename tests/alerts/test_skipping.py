@@ -14,6 +14,7 @@ from app.notify.message import Event
 OVER = "it was over before this could be sent"
 ANSWERED = "somebody answered before this could be sent"
 NOTHING_TOLD = "nothing of it had been told here"
+ANEW = "it has begun anew before this could be sent"
 ENDED = "its end was told here already"
 
 
@@ -34,6 +35,8 @@ ENDED = "its end was told here already"
         (Event.RESOLVED, {"closed": True}, NOTHING_TOLD),
         (Event.RESOLVED, {"closed": True, "maybe_told": True}, None),
         (Event.RESOLVED, {"closed": True, "in_doubt": True}, None),
+        (Event.RESOLVED, {"closed": True, "in_doubt": True, "begun_anew": True}, ANEW),
+        (Event.ACKNOWLEDGED, {"maybe_told": True, "begun_anew": True}, ANEW),
         (Event.ACKNOWLEDGED, {}, NOTHING_TOLD),
         (Event.ACKNOWLEDGED, {"told": True, "maybe_told": True}, None),
     ],
