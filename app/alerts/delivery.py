@@ -318,8 +318,8 @@ def _standing(row: Row[Any]) -> Standing:
 
 
 # What went to the same address about the same group; of what belongs to no group (the watchdog's own pages) what is
-# recent. A message of the thread that is being sent this moment and is older goes first. A group that opens in the thread
-# of one that is over is the same incident to some.
+# recent. A message of the thread that is being sent this moment and is older goes first. A group that opens in the
+# thread of one that is over is the same incident to some.
 _LOAD = """
 SELECT n.*, g.closed_at IS NOT NULL AS closed, coalesce(g.acknowledged, false) AS acknowledged, past.*, beside.*
 FROM notifications n
