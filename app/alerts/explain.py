@@ -18,6 +18,7 @@ from app.alerts import groups, history, muted, overrides, recipients, routes, ru
 from app.alerts.core import State
 from app.alerts.groups import Group, LadderPlan
 from app.alerts.reading import destination_shown
+from app.alerts.recipients import Destination
 from app.alerts.rows import group_of
 from app.catalog import BusinessHours, Catalog
 from app.errors import Invalid, NotFound, Problem
@@ -98,18 +99,34 @@ def _planned(
         "receiver": row["receiver"],
         "group": {"labels": dict(row["labels"]), "thread": row["thread"], "joins": str(joined.id) if joined else None},
         "first_message_at": clock.iso(at) if at else None,
-        **_people(session, catalog, names, row["team"], now),
+        **_people(session, catalog, names, row["team"], now, otherwise=ladder),
         "repeated_every_seconds": timing.repeat.total_seconds(),
         "ladder": _steps(session, catalog, ladder, row["team"], since=at, now=now, taken=0),
     }
 
 
 def _people(
-    session: Session, catalog: Catalog, names: Sequence[str], team: str | None, now: datetime
+    session: Session,
+    catalog: Catalog,
+    names: Sequence[str],
+    team: str | None,
+    now: datetime,
+    *,
+    otherwise: LadderPlan | None = None,
 ) -> dict[str, Any]:
-    found = recipients.expand(
-        names, telling=catalog.telling, team=team, now=now, overrides=overrides.current(session, now)
-    )
+    """Who these recipients are; where they are nobody, who the first step of the ladder names that reaches somebody."""
+    swaps = overrides.current(session, now)
+    steps = otherwise.steps if otherwise is not None else ()
+    reasons: list[str] = []
+    destinations: tuple[Destination, ...] = ()
+    for number, words in enumerate((names, *(step.notify for step in steps))):
+        found = recipients.expand(words, telling=catalog.telling, team=team, now=now, overrides=swaps)
+        destinations = destinations or found.destinations
+        reasons += found.reasons
+        if any(item.enabled for item in found.destinations):
+            destinations = found.destinations
+            reasons += [f"the receiver reaches nobody: step {number} of the ladder is told at once"] if number else []
+            break
     listed = [
         {
             "shown": item.shown,
@@ -119,9 +136,9 @@ def _people(
             "to": destination_shown(item.to or ""),
             "enabled": item.enabled,
         }
-        for item in found.destinations
+        for item in destinations
     ]
-    return {"recipients": listed, "not_told": list(found.reasons) if listed else [*found.reasons, groups.NOBODY]}
+    return {"recipients": listed, "not_told": reasons if listed else [*reasons, groups.NOBODY]}
 
 
 def _steps(
@@ -200,6 +217,7 @@ def _why(row: Row[Any]) -> str:
 
 def _group(session: Session, catalog: Catalog, episode: Row[Any], row: Row[Any], now: datetime) -> dict[str, Any]:
     group = group_of(row)
+    receiver = [f"receiver:{row.receiver}"] if row.receiver else []
     return {
         "id": str(row.id),
         "route": row.route,
@@ -216,7 +234,7 @@ def _group(session: Session, catalog: Catalog, episode: Row[Any], row: Row[Any],
         "held": row.held,
         "next_look_at": _iso(row.due_at),
         "next": _next(row, group),
-        **_people(session, catalog, [f"receiver:{row.receiver}"] if row.receiver else [], row.team, now),
+        **_people(session, catalog, receiver, row.team, now, otherwise=group.ladder),
         "ladder": _steps(session, catalog, group.ladder, row.team, since=row.waiting_since, now=now, taken=row.step),
         "notifications": _notifications(session, row.id, since=row.added_at, told=episode.told_at),
     }

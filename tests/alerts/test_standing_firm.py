@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from app import clock
-from app.alerts import auditing, history, silences, store, synthetic
+from app.alerts import auditing, explain, history, silences, store, synthetic
 from app.alerts.matchers import Matcher
 from app.infra.db import unit_of_work
 from tests.alerts.pipe import CATALOG, Pipe, pipe
@@ -103,10 +103,15 @@ def test_a_receiver_that_reaches_nobody_leaves_the_ladder_to_be_climbed(
     )
     catalog = catalog.replace('notify = ["channel:pager", "channel:ops"]', 'notify = ["channel:pager"]')
     use(monkeypatch, home, catalog)
+    with pipe.read() as session:
+        planned = explain.dry_run(session, {"alertname": "Down", "severity": "critical"}, now=clock.now())["routes"][0]
+    assert [item["shown"] for item in planned["recipients"]] == ["person:head by ops"]
+    assert planned["not_told"] == ["the receiver reaches nobody: step 1 of the ladder is told at once"]
     pipe.fire("Down", severity="critical")
     pipe.run()
+    assert pipe.told() == [("first", "ops")], "the head of technology can be reached"
     pipe.later(minutes=31)
-    assert pipe.told(), "the head of technology can be reached"
+    assert pipe.told()[1:] == [("escalated", "ops")]
 
 
 def test_a_value_that_looks_like_a_time_before_all_times_does_not_stop_the_pipeline(
