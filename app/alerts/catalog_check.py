@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
 
 from app.alerts import rules
 from app.alerts.matchers import matches_empty, parse
 from app.alerts.routing import ALL_LABELS
 from app.catalog import SEVERITIES, Catalog, Route, Telling, did_you_mean, routes_of
 from app.errors import Invalid, Problem
+
+SHORTEST_DAY = timedelta(minutes=15)
 
 
 def catalog_problems(catalog: Catalog) -> list[Problem]:
@@ -19,6 +22,7 @@ def catalog_problems(catalog: Catalog) -> list[Problem]:
         *_inhibitions(telling),
         *_mutes(telling),
         *_ladders(telling),
+        *_hours(telling),
         *_receivers(telling),
         *rules.catalog_problems(catalog),
     ]
@@ -63,6 +67,15 @@ def _ladders(telling: Telling) -> Iterator[Problem]:
         if name not in SEVERITIES and name not in named:
             meant = did_you_mean(name, SEVERITIES)
             yield Problem(f"ladders.{name}", f"is neither a severity's nor named by any route{meant}")
+
+
+def _hours(telling: Telling) -> Iterator[Problem]:
+    """Days of a few moments: a ladder's minutes would take years of them, and the pipeline counts them one by one."""
+    for name, team in telling.teams.items():
+        begin, end = (datetime.combine(date.min, at) for at in (team.hours.begin, team.hours.to))
+        if end - begin < SHORTEST_DAY:
+            minutes = SHORTEST_DAY // timedelta(minutes=1)
+            yield Problem(f"teams.{name}.hours", f"`to` must be at least {minutes} minutes after `from`")
 
 
 def _receivers(telling: Telling) -> Iterator[Problem]:

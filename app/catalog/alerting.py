@@ -28,6 +28,9 @@ RECIPIENT = r"^((channel|person|on-call|team|receiver):[a-z][a-z0-9_-]{0,62}|tea
 """Who is told: `channel:NAME`, `person:NAME`, `on-call:ROTATION`, `team:NAME` (its receiver), `receiver:NAME`; and, of
 the team that the alert belongs to, `team-on-call` and `team-lead`."""
 
+FARTHEST = date(9000, 1, 1)
+"""Reckoning with time zones must not leave the calendar."""
+
 Recipient = Annotated[str, Field(pattern=RECIPIENT)]
 Matcher = Annotated[str, Field(min_length=1, max_length=1000)]
 """As Prometheus writes them: `severity="critical"`, `team=~"a|b"`, `x!="y"`, `x!~"y"`. Parsed by app.alerts."""
@@ -144,6 +147,8 @@ class Override(Table):
     def _in_order(self) -> Override:
         if self.until <= self.begin:
             raise ValueError("`until` must be after `from`")
+        if self.until.year > FARTHEST.year:
+            raise ValueError(f"`until` must not lie after the year {FARTHEST.year}")
         return self
 
 
@@ -152,7 +157,7 @@ class Rotation(Table):
 
     name: str = Field(pattern=NAME, exclude=True)
     members: tuple[Label, ...] = Field(min_length=1, description="people in their order; the first one begins")
-    start: date = Field(description="day on which the first member's first turn begins")
+    start: date = Field(le=FARTHEST, description="day on which the first member's first turn begins")
     handover: time = Field(default=time(9), description="time of day at which the turn changes")
     days: Count = Field(default=7, ge=1, le=365, description="days of one turn")
     timezone: Annotated[str, Field(description="IANA name")] = "UTC"

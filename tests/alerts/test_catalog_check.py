@@ -129,3 +129,9 @@ def test_rules_are_looked_at_too() -> None:
         "alerts.Slow.team",
         "alerts.Slow.summary",
     ]
+
+
+def test_business_hours_of_a_few_moments_are_a_mistake() -> None:
+    assert problems('[teams.data]\nhours = {from = "09:00", to = "09:10"}\n') == [
+        "4: teams.data.hours: `to` must be at least 15 minutes after `from`"
+    ]

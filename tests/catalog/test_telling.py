@@ -323,3 +323,12 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file() -> None:
     text = "[[mutes]]\n[routing]\nladder = 3\n[alerts.A]\ncount = 0\n[people.ann]\n[channels.a]\n"
     lines = [line.split(":")[0] for line in problems(text)]
     assert lines == ["1", "1", "3", "5", "6", "7"]
+
+
+def test_rotations_stay_within_the_calendar() -> None:
+    until = '{person = "ann", from = 2026-03-01T00:00:00Z, until = 9999-12-31T23:59:59-05:00}'
+    rotation = '[rotations.ops]\nmembers = ["ann"]\nstart = {}\noverrides = [{}]\n'
+    assert problems(ANN + rotation.format("2026-03-02", until)) == [
+        "8: rotations.ops.overrides[0]: `until` must not lie after the year 9000"
+    ]
+    assert problems(ANN + rotation.format("9999-12-31", "")) == ["7: rotations.ops.start: must be at most 9000-01-01"]
