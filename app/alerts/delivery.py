@@ -6,17 +6,15 @@ where the other side cannot tell a repeat, the next try says so in words.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import Row, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Row
 
 from app import catalog as catalogs
-from app.alerts import failover, history
+from app.alerts import failover, history, queueing
 from app.alerts.skipping import Standing, reason_to_skip
 from app.catalog import Catalog
 from app.errors import Invalid, LeaseLost, Misconfigured, Transient
@@ -33,9 +31,6 @@ BEHIND_SECONDS = 2.0
 
 REST_SECONDS = 5.0
 """How long an address is left alone that did not answer: messages to others must not queue up behind it."""
-
-LINE_SECONDS = 30.0
-"""How long a message waits at most that stands in line for its address, before it looks again."""
 
 FORGOTTEN_SECONDS = 120
 
@@ -63,7 +58,7 @@ def deliver(ctx: JobContext, notification_id: UUID) -> None:
 def _begin(ctx: JobContext, notification_id: UUID) -> Begun | None:
     """The try to make; None when there is none, and the job is completed by then."""
     with read_only() as session:
-        row = _load(session, notification_id)
+        row = queueing.load(session, notification_id, forgotten_seconds=FORGOTTEN_SECONDS)
     if row is None or row.state not in ("waiting", "sending"):
         _done(ctx)
         return None
@@ -88,7 +83,7 @@ def _begin(ctx: JobContext, notification_id: UUID) -> Begun | None:
     elif row.behind:
         _put_off(ctx, row, BEHIND_SECONDS)
     elif (wait := _wait(spec, row)) > 0:
-        _put_off(ctx, row, _in_line(row, wait, spec.rate.per_second))
+        _put_off(ctx, row, queueing.in_line(row, wait, spec.rate.per_second))
     else:
         return _started(ctx, row, spec, message)
     return None
@@ -272,27 +267,6 @@ def _wait(spec: ChannelSpec, row: Row[Any]) -> float:
     return take(destination, spec.rate.per_second, spec.rate.burst)
 
 
-def _in_line(row: Row[Any], wait: float, per_second: float) -> float:
-    """Seconds until its turn among all that wait for the same address, what is urgent first.
-
-    At the soonest when the address may be told again; and a while later at the latest, should others drop out. If all
-    came back at once, each second, for the one place that is free, workers would do nothing else.
-    """
-    with read_only() as session:
-        ahead: int = session.execute(
-            text(_AHEAD),
-            {
-                "id": row.id,
-                "channel": row.channel,
-                "destination": row.destination,
-                "urgent": list(failover.URGENT),
-                "is_urgent": row.severity in failover.URGENT,
-                "most": math.ceil(LINE_SECONDS * per_second),
-            },
-        ).scalar_one()
-    return max(wait, min(wait + ahead / per_second, LINE_SECONDS))
-
-
 def _named(row: Row[Any]) -> dict[str, Any]:
     return {
         "notification": str(row.id), "channel": row.channel, "recipient": row.recipient, "reason": row.reason,
@@ -316,52 +290,6 @@ def _standing(row: Row[Any]) -> Standing:
         begun_anew=row.begun_anew,
     )
 
-
-# What went to the same address about the same group; of what belongs to no group (the watchdog's own pages) what is
-# recent. A message of the thread that is being sent this moment and is older goes first. A group that opens in the
-# thread of one that is over is the same incident to some.
-_LOAD = """
-SELECT n.*, g.closed_at IS NOT NULL AS closed, coalesce(g.acknowledged, false) AS acknowledged, past.*, beside.*
-FROM notifications n
-LEFT JOIN alert_groups g ON g.id = n.group_id
-CROSS JOIN LATERAL (
-  SELECT coalesce(bool_or(o.state = 'delivered' AND o.event <> 'resolved'), false) AS told,
-         coalesce(bool_or(o.event <> 'resolved' AND (o.state = 'delivered'
-           OR (o.state <> 'skipped' AND o.sent_at IS NOT NULL AND o.http_status IS NULL))), false) AS maybe_told,
-         coalesce(bool_or(o.state = 'delivered' AND o.event = 'resolved'), false) AS end_told,
-         (array_agg(o.provider_id ORDER BY o.id) FILTER (
-           WHERE o.state = 'delivered' AND o.provider_id IS NOT NULL))[1] AS reply_to
-  FROM notifications o
-  WHERE o.thread = n.thread AND o.channel = n.channel AND o.destination = n.destination AND o.id <> n.id
-    AND (o.group_id = n.group_id OR n.group_id IS NULL
-      OR (o.group_id IS NULL AND o.created_at > g.opened_at - interval '1 day'))
-) AS past
-CROSS JOIN LATERAL (
-  SELECT coalesce(bool_or(o.state = 'sending' AND o.id < n.id
-           AND o.sent_at > now() - make_interval(secs => :forgotten)), false) AS behind,
-         coalesce(bool_or(o.group_id <> n.group_id AND o.id > n.id AND o.event <> 'resolved' AND (o.state = 'delivered'
-           OR (o.state <> 'skipped' AND o.sent_at IS NOT NULL AND o.http_status IS NULL))), false) AS begun_anew
-  FROM notifications o
-  WHERE o.thread = n.thread AND o.channel = n.channel AND o.destination = n.destination AND o.id <> n.id
-    AND (o.state = 'sending' OR o.id > n.id)
-) AS beside
-WHERE n.id = :id
-"""
-
-
-def _load(session: Session, notification_id: UUID) -> Row[Any] | None:
-    return session.execute(text(_LOAD), {"id": notification_id, "forgotten": FORGOTTEN_SECONDS}).one_or_none()
-
-
-_AHEAD = """
-SELECT count(*) FROM (
-  SELECT FROM notifications o
-  WHERE o.state IN ('waiting', 'sending') AND o.channel = :channel AND o.destination = :destination AND o.id <> :id
-    AND ((o.severity = ANY(:urgent) AND NOT :is_urgent)
-      OR (o.id < :id AND (o.severity = ANY(:urgent)) = :is_urgent))
-  LIMIT :most
-) AS ahead
-"""
 
 _FORGOTTEN = """
 SELECT n.id FROM notifications n

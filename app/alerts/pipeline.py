@@ -7,12 +7,12 @@ anywhere, and the next one goes on. Two passes at once take turns.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from app import catalog as catalogs
 from app import clock
 from app.alerts import advancing, audit_trail, grouping, ingest, store, telling
-from app.alerts.store import Work
 from app.catalog import Catalog
 from app.infra.db import UnitOfWork, unit_of_work
 
@@ -21,6 +21,18 @@ AWAY = timedelta(seconds=60)
 
 LONGEST_SECONDS = 8.0
 """A pass that has more to do than this leaves the rest to the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a pass finds: the database's now, until when all but critical alerts are held, and which steps to take."""
+
+    now: datetime
+    hold_until: datetime | None
+    posted: bool
+    advance: bool
+    group: bool
+    tell: bool
 
 
 def run() -> dict[str, int]:
@@ -49,9 +61,25 @@ def _begin(catalog: Catalog) -> Work | None:
         if not store.take_turn(uow):
             return None
         hold = timedelta(seconds=catalog.telling.alerting.hold_after_start)
-        work = store.begin_pass(uow, away=AWAY, hold=hold)
+        work = begin_pass(uow, away=AWAY, hold=hold)
         audit_trail.follow_catalog(uow, catalog, work.now)
         return work
+
+
+def begin_pass(uow: UnitOfWork, *, away: timedelta, hold: timedelta) -> Work:
+    """Note that a pass begins, and see what there is to do. Holding begins when the pipeline was away for so long."""
+    row = uow.execute(
+        "UPDATE alert_clock SET passed_at = now(), hold_until = CASE WHEN passed_at IS NULL OR passed_at < now() -"
+        " make_interval(secs => :away) THEN now() + make_interval(secs => :hold) ELSE hold_until END"
+        " WHERE id = 1 RETURNING now() AS now, hold_until,"
+        " EXISTS (SELECT FROM alert_inbox) AS posted,"
+        " EXISTS (SELECT FROM alert_episodes WHERE state <> 'resolved' AND due_at <= now()) AS advance,"
+        f" EXISTS (SELECT FROM alert_episodes WHERE NOT routed AND state IN {store.SOUNDING}) AS group,"
+        " EXISTS (SELECT FROM alert_groups WHERE closed_at IS NULL AND due_at <= now()) AS tell",
+        away=away.total_seconds(),
+        hold=hold.total_seconds(),
+    ).one()
+    return Work(**row._asdict())
 
 
 def _repeat(step: Callable[[UnitOfWork], int], batch: int, deadline: float) -> int:

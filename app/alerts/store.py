@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -304,34 +303,6 @@ def insert_notifications(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> 
         rows=as_json(rows),
     )
     return [row.id for row in inserted]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a pass finds: the database's now, until when all but critical alerts are held, and which steps to take."""
-
-    now: datetime
-    hold_until: datetime | None
-    posted: bool
-    advance: bool
-    group: bool
-    tell: bool
-
-
-def begin_pass(uow: UnitOfWork, *, away: timedelta, hold: timedelta) -> Work:
-    """Note that a pass begins, and see what there is to do. Holding begins when the pipeline was away for so long."""
-    row = uow.execute(
-        "UPDATE alert_clock SET passed_at = now(), hold_until = CASE WHEN passed_at IS NULL OR passed_at < now() -"
-        " make_interval(secs => :away) THEN now() + make_interval(secs => :hold) ELSE hold_until END"
-        " WHERE id = 1 RETURNING now() AS now, hold_until,"
-        " EXISTS (SELECT FROM alert_inbox) AS posted,"
-        " EXISTS (SELECT FROM alert_episodes WHERE state <> 'resolved' AND due_at <= now()) AS advance,"
-        f" EXISTS (SELECT FROM alert_episodes WHERE NOT routed AND state IN {SOUNDING}) AS group,"
-        " EXISTS (SELECT FROM alert_groups WHERE closed_at IS NULL AND due_at <= now()) AS tell",
-        away=away.total_seconds(),
-        hold=hold.total_seconds(),
-    ).one()
-    return Work(**row._asdict())
 
 
 def wake(uow: UnitOfWork) -> None:
