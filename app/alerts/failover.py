@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from app import jobs, signals
-from app.alerts import history, store
+from app.alerts import history, ledger
 from app.catalog import Telling
 from app.infra import ids
 from app.infra.db import UnitOfWork
@@ -98,7 +98,7 @@ def _through(uow: UnitOfWork, row: Row[Any], channel: str, telling: Telling) -> 
     said = Message.from_json(row.message)
     why = f"Sent here because {row.channel} could not deliver it."
     message = replace(said, key=str(key), note=f"{said.note}\n{why}" if said.note else why)
-    inserted = store.insert_notifications(
+    inserted = ledger.insert_notifications(
         uow,
         [
             {

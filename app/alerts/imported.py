@@ -18,7 +18,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.alerts import failover, history, store
+from app.alerts import failover, history, ledger, store
 from app.alerts.groups import Why
 from app.alerts.raising import SOURCE as RAISED
 from app.alerts.raising import raise_now
@@ -127,7 +127,7 @@ def _import(uow: UnitOfWork, call: Call, now: datetime) -> set[UUID]:
         group_id, reason = _told(uow, call, now)
     ours = [page for page in call.pages if page.state is not PageState.HANDED_OVER]
     fresh = [page for page in ours if page.id not in known]
-    store.insert_notifications(uow, [_row(call, page, group_id, reason) for page in fresh])
+    ledger.insert_notifications(uow, [_row(call, page, group_id, reason) for page in fresh])
     known = _known(uow, ours)
     return {page.id for page in ours if page.id not in known or not _save(uow, page, known[page.id])}
 

@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
 from app import clock, jobs
-from app.alerts import groups, history, links, muted, overrides, recipients, routes, store
+from app.alerts import groups, history, ledger, links, muted, overrides, recipients, routes, store
 from app.alerts.core import State
 from app.alerts.groups import BROKEN, NOBODY, Decision, Tell, Why
 from app.alerts.recipients import Destination
@@ -160,7 +160,7 @@ def _tell(uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tel
     fact_at = _fact_at(tell, members, look.now)
     message = _message(row, members, tell, event, look)
     made = [_notification(row, tell, message, address, fact_at=fact_at) for address in addresses]
-    inserted = store.insert_notifications(uow, made)
+    inserted = ledger.insert_notifications(uow, made)
     store.mark_told(uow, row.id, tell.begun, tell.ended, look.now)
     history.add(
         uow,
@@ -189,7 +189,7 @@ def _addresses(
     if tell.notify == ():
         known = [
             Destination(address.channel, address.destination or None, address.recipient)
-            for address in store.told_addresses(uow.session, row.id)
+            for address in ledger.told_addresses(uow.session, row.id)
         ]
         is_test = _is_test(members)
         return [address for address in known if _wants(address, EVENTS[tell.why], look, is_test=is_test)], ()

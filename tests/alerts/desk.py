@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 
 from app import clock
-from app.alerts import delivery, failover, store
+from app.alerts import delivery, failover, ledger
 from app.infra import ids
 from app.infra.db import unit_of_work
 from app.jobs import relay, spec, worker
@@ -150,7 +150,7 @@ class Desk:
             "fact_at": clock.iso(clock.now()),
         }
         with unit_of_work() as uow:
-            store.insert_notifications(uow, [row])
+            ledger.insert_notifications(uow, [row])
             failover.submit(uow, key)
         return key
 
