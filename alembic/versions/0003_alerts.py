@@ -198,7 +198,6 @@ def _notifications() -> None:
         sa.UniqueConstraint("group_id", "step", "channel", "destination", "reason", name="uq_notifications_once"),
     )
     op.create_index("ix_notifications_created_at", "notifications", ["created_at"], unique=False)
-    op.create_index("ix_notifications_finished_at", "notifications", ["finished_at"], unique=False)
     op.create_index(
         "ix_notifications_open",
         "notifications",

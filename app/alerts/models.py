@@ -139,7 +139,6 @@ class NotificationRow(Base):
         Index("ix_notifications_thread", "thread", "channel", "destination", "id"),
         Index("ix_notifications_open", "created_at", postgresql_where=text("state IN ('waiting', 'sending')")),
         Index("ix_notifications_created_at", "created_at"),
-        Index("ix_notifications_finished_at", "finished_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(UUID(as_uuid=True), primary_key=True)

@@ -33,7 +33,10 @@ def test_what_ended_long_ago_goes_with_all_that_was_told_of_it(pipe: Pipe) -> No
     assert {row.id for row in pipe.sql("SELECT id FROM alert_episodes")} == {open_, recent}
     assert {row.episode_id for row in pipe.sql("SELECT episode_id FROM alert_group_members")} == {open_, recent}
     assert count(pipe, "alert_groups") == 2
-    assert sorted(why for why, _ in pipe.told()) == ["first", "repeated"], "only what was told today is kept"
+    assert sorted(why for why, _ in pipe.told()) == ["first", "first", "repeated"]
+    pipe.end(open_)
+    pipe.run()
+    assert pipe.told()[-1] == ("resolved", "ops"), "whoever was told of the beginning is told of the end"
 
 
 def test_a_used_link_is_remembered_for_as_long_as_it_is_good(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
