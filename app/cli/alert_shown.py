@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from app.alerts.reading import Page
+from app.alerts.recipients import shown
 from app.cli.output import print_table
 from app.infra.words import ago, duration
 
@@ -107,7 +108,7 @@ def explained(found: Mapping[str, Any]) -> None:
         for row in group["notifications"]:
             error = f": {row['error']}" if row["error"] else ""
             typer.echo(
-                f"  {row['at']} {row['reason']} to {row['recipient']} by {row['channel']}: {row['state']}{error}"
+                f"  {row['at']} {row['reason']} to {shown(row['recipient'], row['channel'])}: {row['state']}{error}"
             )
     _section("history", _history(found.get("history", ())))
 
@@ -181,9 +182,7 @@ def _held(mutes: Sequence[Mapping[str, Any]]) -> None:
 def _people(place: Mapping[str, Any]) -> None:
     for item in place["recipients"]:
         person = f" ({item['person']})" if item["person"] else ""
-        typer.echo(
-            f"  tells {item['recipient']}{person} by {item['channel']}{'' if item['enabled'] else ', switched off'}"
-        )
+        typer.echo(f"  tells {item['shown']}{person}{'' if item['enabled'] else ', switched off'}")
     for reason in place["not_told"]:
         typer.echo(f"  not: {reason}")
 

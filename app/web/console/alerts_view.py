@@ -23,7 +23,7 @@ _WORDS = {
 }
 _EVENTS = {
     "opened": "began",
-    "fired": "confirmed",
+    "fired": "fires",
     "told": "told",
     "group_opened": "grouped",
     "group_closed": "group closed",
@@ -173,4 +173,4 @@ def _detail(facts: Mapping[str, Any]) -> str:
     if facts.get("not"):
         said.append("; ".join(map(str, facts["not"])))
     said += [str(facts[key]) for key in ("comment", "held", "error", "verdict") if facts.get(key)]
-    return ": ".join(said)
+    return "; ".join(said)
