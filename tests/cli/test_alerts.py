@@ -138,7 +138,7 @@ def test_an_explanation_names_people_times_and_reasons(smm: Smm, pipe: Pipe) -> 
     episode = pipe.fire(severity="critical")
     pipe.run()
     said = smm("alerts", "explain", str(episode)).out
-    assert "tells channel:pager by pager" in said
+    assert "tells pager" in said
     assert "step 1 at" in said
     assert "person:head" in said
     dry = smm("alerts", "explain", "--label", "alertname=New", "--label", "severity=critical")
