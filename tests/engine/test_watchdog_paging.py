@@ -20,7 +20,7 @@ from app.config import resource
 from tests.fixtures.stack import Stack, eventually
 from tests.notify.servers import ChannelServer, channel_server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("paging")]
 
 PAGE_SECONDS = 60
 HOOK = """
@@ -165,5 +165,11 @@ def test_a_tick_worker_that_hangs_is_one_page_although_beat_and_alerts_stand_sti
 
 
 def test_the_hourly_test_alert_was_told_and_nothing_else_was(product: Product) -> None:
-    synthetic = [request.json for request in product.server.requests if "synthetic" in request.json["commonLabels"]]
-    assert [body["commonLabels"]["alertname"] for body in synthetic][:1] == ["SMM_SyntheticAlert"]
+    def synthetic() -> list[str]:
+        bodies = [request.json for request in list(product.server.requests)]
+        labels = [body["commonLabels"] for body in bodies]
+        return [each["alertname"] for each in labels if "synthetic" in each]
+
+    # It waits until the engine has been up for half a minute, like everything that is not critical.
+    eventually(synthetic, within=90, what="the test alert was told")
+    assert synthetic()[:1] == ["SMM_SyntheticAlert"]
