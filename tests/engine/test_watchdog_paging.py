@@ -84,7 +84,8 @@ class Product:
         try:
             cursor = connection.cursor()
             cursor.execute(
-                "SELECT e.state, e.starts_at, e.muted, g.held, g.told_at, n.channel, n.state, n.error, c.synthetic_outcome"
+                "SELECT e.state, e.starts_at, e.muted, g.held, g.told_at, n.channel, n.state, n.error,"
+                " c.synthetic_outcome"
                 " FROM alert_clock c LEFT JOIN alert_episodes e ON e.name = 'SMM_SyntheticAlert'"
                 " LEFT JOIN alert_group_members m ON m.episode_id = e.id LEFT JOIN alert_groups g ON g.id = m.group_id"
                 " LEFT JOIN notifications n ON n.group_id = g.id"
