@@ -1,0 +1,1 @@
+"""What may be done now: modes, and (later) limits and pauses."""

@@ -1,0 +1,1 @@
+"""Repairing what is down: bounded, verified, and told."""
