@@ -21,9 +21,11 @@ from app.catalog.alerting import (
     Telling,
 )
 from app.catalog.current import current, last_good_file, problem, use_check
+from app.catalog.engines import Docker
 from app.catalog.explain import did_you_mean, explain
 from app.catalog.load import Check, lines_of, load, parse, shown_path
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service, in_maintenance
+from app.catalog.recovery import Playbook, PlaybookStep, Recovery, steps_of
 from app.catalog.telling import outward, routes_of
 from app.catalog.values import NAME, Severity
 from app.catalog.windows import OneOff, Weekly, Window
@@ -40,6 +42,7 @@ __all__ = [
     "Check",
     "Condition",
     "Contact",
+    "Docker",
     "Inhibition",
     "Ladder",
     "Limits",
@@ -47,7 +50,10 @@ __all__ = [
     "OneOff",
     "Override",
     "Person",
+    "Playbook",
+    "PlaybookStep",
     "Receiver",
+    "Recovery",
     "Rotation",
     "Route",
     "Service",
@@ -69,5 +75,6 @@ __all__ = [
     "problem",
     "routes_of",
     "shown_path",
+    "steps_of",
     "use_check",
 ]

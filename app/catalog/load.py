@@ -13,9 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.catalog import engines
 from app.catalog.expand import Expanded, Lookup, as_problem, expand
 from app.catalog.explain import did_you_mean, explain
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service
+from app.catalog.recovery import TABLES as RECOVERY_TABLES
+from app.catalog.recovery import read_playbooks, read_recovery
 from app.catalog.telling import TABLES as TELLING_TABLES
 from app.catalog.telling import read as read_telling
 from app.catalog.toml_lines import Lines, Path
@@ -27,7 +30,7 @@ Check = Callable[[Catalog], list[Problem]]
 """Given by whoever knows more than the catalogue does, such as what the options of a kind of service are."""
 
 MAX_BYTES = 1_048_576
-_TABLES = ("services", *TELLING_TABLES)
+_TABLES = ("services", engines.TABLE, *RECOVERY_TABLES, *TELLING_TABLES)
 _KEYS = {field.alias or key for model in (Service, Limits, OneOff, Weekly) for key, field in model.model_fields.items()}
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _TOML_TWICE = re.compile(r"Cannot (?:declare|mutate immutable namespace) \((.*)\)(?: twice)?")
@@ -61,7 +64,14 @@ def parse(text: str, checks: Sequence[Check] = (), *, subject: str = "catalogue"
     found = expand(tree, lookup)
     problems = [as_problem(path, message, None) for path, message in found.problems]
     services = _services(found, problems)
-    catalog = Catalog(services, read_telling(found.tree, found.references, problems), _digest(tree))
+    catalog = Catalog(
+        services=services,
+        telling=read_telling(found.tree, found.references, problems),
+        docker=engines.read(found.tree, problems),
+        recovery=read_recovery(found.tree, problems),
+        playbooks=read_playbooks(found.tree, found.references, problems),
+        digest=_digest(tree),
+    )
     problems += _unknown_tables(tree) + _dependencies(found.tree)
     for check in checks:
         problems += check(catalog)

@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.catalog.alerting import Telling
+from app.catalog.engines import Docker
+from app.catalog.recovery import Playbook, Recovery
 from app.catalog.toml_lines import Path
 from app.catalog.values import NAME, Count, Figure, Label, Seconds, Severity, WatchedBy
 from app.catalog.windows import Window
@@ -46,6 +48,7 @@ class Service(BaseModel):
     container: str | None = Field(
         default=None, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$", description="container a restart would restart"
     )
+    recovery: bool = Field(default=True, description="false: no playbook starts for it by itself")
     team: Label | None = Field(default=None, description="whose it is")
     tags: tuple[Label, ...] = Field(default=(), description="words to select it by")
     depends_on: tuple[str, ...] = Field(default=(), description="services whose loss explains this one's")
@@ -79,6 +82,9 @@ class Catalog:
 
     services: Mapping[str, Service] = field(default_factory=dict)
     telling: Telling = field(default_factory=Telling)
+    docker: Docker = field(default_factory=Docker)
+    recovery: Recovery = field(default_factory=Recovery)
+    playbooks: Mapping[str, Playbook] = field(default_factory=dict)
     digest: str = ""
 
 
