@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path as File
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from app.catalog.alerting import Table
 from app.catalog.explain import explain
@@ -14,7 +15,7 @@ from app.catalog.values import Seconds
 from app.errors import Problem
 
 TABLE = "docker"
-_TCP = r"tcp://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}/?"
+_HOST = re.compile(r"unix:///.+|tcp://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}/?")
 
 
 class Docker(Table):
@@ -22,13 +23,19 @@ class Docker(Table):
 
     host: str = Field(
         default="unix:///var/run/docker.sock",
-        pattern=rf"^(unix:///.+|{_TCP})$",
         description="unix:///path/of/the/socket or tcp://host:port; DOCKER_HOST is not read",
     )
     tls_ca: File | None = Field(default=None, description="PEM file of the authority of the engine's certificate")
     tls_cert: File | None = Field(default=None, description="PEM file of our certificate")
     tls_key: File | None = Field(default=None, description="PEM file of its key")
     timeout: Seconds = Field(default=10, gt=0, le=120, description="seconds the engine may take to answer")
+
+    @field_validator("host")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if not _HOST.fullmatch(value):
+            raise ValueError("must be unix:///path/of/the/socket or tcp://host:port")
+        return value
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
