@@ -20,6 +20,7 @@ from app.catalog.alerting import (
     Team,
     Telling,
 )
+from app.catalog.causes import behind
 from app.catalog.current import current, last_good_file, problem, use_check
 from app.catalog.engines import Docker
 from app.catalog.explain import did_you_mean, explain
@@ -63,6 +64,7 @@ __all__ = [
     "Telling",
     "Weekly",
     "Window",
+    "behind",
     "current",
     "did_you_mean",
     "explain",

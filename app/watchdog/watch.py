@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app import catalog, clock
+from app.catalog import behind
 from app.errors import SmmError
 from app.health import statefile
 from app.health.checking import target_of
@@ -25,7 +26,6 @@ from app.health.results import ProbeResult
 from app.health.specs import Spec, resolve_all
 from app.infra.heartbeat import Heartbeat
 from app.infra.logging import get_logger
-from app.watchdog.causes import behind
 from app.watchdog.falls import Fall
 from app.watchdog.spool import Spool
 

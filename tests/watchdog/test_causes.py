@@ -9,11 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app.health.core import State
-from app.watchdog.causes import behind
 from tests.health import catalogs, local
 from tests.health.catalogs import tcp
 from tests.watchdog.watching import OURS, Watching
@@ -25,22 +22,6 @@ CRITICAL = {**OURS, "severity": '"critical"'}
 def listening(port: int) -> Iterator[None]:
     with socket.create_server(("127.0.0.1", port), backlog=64):
         yield
-
-
-def test_causes_are_found_near_and_far_the_near_first():
-    tree = {"alerting": ("beat", "workers"), "beat": ("postgres", "workers"), "workers": ("redis",), "redis": ()}
-    assert behind("alerting", tree) == ("beat", "workers", "redis")
-    assert behind("redis", tree) == ()
-    assert behind("unknown", tree) == ()
-
-
-@given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=4).map(tuple)))
-def test_whatever_depends_on_what_no_cause_is_named_twice_and_none_is_the_service_itself(tree):
-    for name in tree:
-        causes = behind(name, tree)
-        assert name not in causes
-        assert len(set(causes)) == len(causes)
-        assert set(causes) <= set(tree)
 
 
 def test_a_fall_is_handed_on_each_turn_until_the_recovery(home: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""Which services stand behind another one: a symptom of a fallen cause is neither recorded nor paged. Pure."""
+"""Which services stand behind another one: whose loss explains its. Pure."""
 
 from __future__ import annotations
 
