@@ -15,7 +15,7 @@ from app.catalog.values import Seconds
 from app.errors import Problem
 
 TABLE = "docker"
-_HOST = re.compile(r"unix:///.+|tcp://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}/?")
+_HOST = re.compile(r"unix:///.+|tcp://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})/?")
 
 
 class Docker(Table):
@@ -33,7 +33,8 @@ class Docker(Table):
     @field_validator("host")
     @classmethod
     def _known(cls, value: str) -> str:
-        if not _HOST.fullmatch(value):
+        known = _HOST.fullmatch(value)
+        if known is None or int(known["port"] or 1) not in range(1, 65_536):
             raise ValueError("must be unix:///path/of/the/socket or tcp://host:port")
         return value
 
