@@ -2,8 +2,8 @@
 
     NAME, SUMMARY, EFFECT (none, change, restart), KINDS (of services it can act on; empty: all), Options (pydantic,
     extra forbidden),
-    says(options, work) -> what it is about to do, in words without secrets,
-    forbidden(options, work) -> why the catalogue does not allow it, or None,
+    says(options, service) -> what it is about to do, in words without secrets,
+    forbidden(options, service, catalog) -> why the catalogue does not allow it, or None,
     act(options, work) -> Done | Failed | Again
 
 An expected failure is a result, never an exception; all of its waits end within `work.timeout_seconds`. It may be
@@ -90,8 +90,8 @@ class ActionModule(Protocol):
     KINDS: tuple[str, ...]
     Options: type[Options]
 
-    def says(self, options: Any, work: Work) -> str: ...
+    def says(self, options: Any, service: Service) -> str: ...
 
-    def forbidden(self, options: Any, work: Work) -> str | None: ...
+    def forbidden(self, options: Any, service: Service, catalog: Catalog) -> str | None: ...
 
     def act(self, options: Any, work: Work) -> Result: ...
