@@ -20,12 +20,14 @@ from app.catalog.alerting import (
     Team,
     Telling,
 )
+from app.catalog.availability import STACK, Availability, BurnWindows
 from app.catalog.causes import behind
 from app.catalog.current import current, last_good_file, problem, use_check
 from app.catalog.engines import Docker
 from app.catalog.explain import did_you_mean, explain
 from app.catalog.load import Check, lines_of, load, parse, shown_path
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service, in_maintenance
+from app.catalog.modes import OPERATION, Mode, Replay, operation_problems
 from app.catalog.recovery import Playbook, PlaybookStep, Recovery, steps_of
 from app.catalog.telling import outward, routes_of
 from app.catalog.values import NAME, Severity
@@ -34,9 +36,13 @@ from app.catalog.windows import OneOff, Weekly, Window
 __all__ = [
     "COMMON_FIELDS",
     "NAME",
+    "OPERATION",
     "SEVERITIES",
+    "STACK",
     "AlertRule",
     "Alerting",
+    "Availability",
+    "BurnWindows",
     "BusinessHours",
     "Catalog",
     "Channel",
@@ -47,6 +53,7 @@ __all__ = [
     "Inhibition",
     "Ladder",
     "Limits",
+    "Mode",
     "Mute",
     "OneOff",
     "Override",
@@ -55,6 +62,7 @@ __all__ = [
     "PlaybookStep",
     "Receiver",
     "Recovery",
+    "Replay",
     "Rotation",
     "Route",
     "Service",
@@ -72,6 +80,7 @@ __all__ = [
     "last_good_file",
     "lines_of",
     "load",
+    "operation_problems",
     "outward",
     "parse",
     "problem",

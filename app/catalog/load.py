@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.catalog import engines
+from app.catalog import availability, engines, modes
 from app.catalog.expand import Expanded, Lookup, as_problem, expand
 from app.catalog.explain import did_you_mean, explain
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service
@@ -30,7 +30,7 @@ Check = Callable[[Catalog], list[Problem]]
 """Given by whoever knows more than the catalogue does, such as what the options of a kind of service are."""
 
 MAX_BYTES = 1_048_576
-_TABLES = ("services", engines.TABLE, *RECOVERY_TABLES, *TELLING_TABLES)
+_TABLES = ("services", engines.TABLE, availability.TABLE, *RECOVERY_TABLES, modes.TABLE, *TELLING_TABLES)
 _KEYS = {field.alias or key for model in (Service, Limits, OneOff, Weekly) for key, field in model.model_fields.items()}
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _TOML_TWICE = re.compile(r"Cannot (?:declare|mutate immutable namespace) \((.*)\)(?: twice)?")
@@ -68,8 +68,10 @@ def parse(text: str, checks: Sequence[Check] = (), *, subject: str = "catalogue"
         services=services,
         telling=read_telling(found.tree, found.references, problems),
         docker=engines.read(found.tree, problems),
+        availability=availability.read(found.tree, problems),
         recovery=read_recovery(found.tree, problems),
         playbooks=read_playbooks(found.tree, found.references, problems),
+        modes=modes.read(found.tree, problems),
         digest=_digest(tree),
     )
     problems += _unknown_tables(tree) + _dependencies(found.tree)

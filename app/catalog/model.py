@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.catalog.alerting import Telling
+from app.catalog.availability import Availability
 from app.catalog.engines import Docker
+from app.catalog.modes import Mode
 from app.catalog.recovery import Playbook, Recovery
 from app.catalog.toml_lines import Path
 from app.catalog.values import NAME, Count, Figure, Label, Seconds, Severity, WatchedBy
@@ -44,6 +46,7 @@ class Service(BaseModel):
     successes_to_up: Count = Field(default=2, ge=1, le=100, description="successes in a row until it is up again")
     essential: bool = Field(default=False, description="its loss makes the stack unhealthy, not only degraded")
     severity: Severity = Field(default="error", description="of the alert when it is down")
+    objective: Figure = Field(default=99.5, gt=0, lt=100, description="percent of the time in which it shall be up")
     watched_by: WatchedBy | None = Field(default=None, description="who probes it: the engine or the watchdog")
     container: str | None = Field(
         default=None, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$", description="container a restart would restart"
@@ -83,8 +86,10 @@ class Catalog:
     services: Mapping[str, Service] = field(default_factory=dict)
     telling: Telling = field(default_factory=Telling)
     docker: Docker = field(default_factory=Docker)
+    availability: Availability = field(default_factory=Availability)
     recovery: Recovery = field(default_factory=Recovery)
     playbooks: Mapping[str, Playbook] = field(default_factory=dict)
+    modes: Mapping[str, Mode] = field(default_factory=dict)
     digest: str = ""
 
 
