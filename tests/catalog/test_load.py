@@ -79,8 +79,9 @@ def test_every_common_key_is_read() -> None:
         ('token = "${TO-KEN}"', "4: services.web.token: ${TO-KEN} is no reference: write ${NAME} or ${NAME:-default}"),
         (
             "[service.x]",
-            '4: service: is not known (did you mean "services"?): the catalogue has services, docker, recovery, playbooks,'
-            " modes, channels, people, teams, rotations, receivers, ladders, alerts, alerting, routing, inhibitions, mutes",
+            '4: service: is not known (did you mean "services"?): the catalogue has services, docker, availability,'
+            " recovery, playbooks, modes, channels, people, teams, rotations, receivers, ladders, alerts, alerting,"
+            " routing, inhibitions, mutes",
         ),
         ("[services.x]", "4: services.x.kind: is required"),
         ("[services.X]\nkind = 'http'", "4: services.X.name: must match ^[a-z][a-z0-9_-]{0,62}$"),
