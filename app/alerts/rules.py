@@ -220,12 +220,17 @@ def _is_one_of(kind: str, patterns: tuple[str, ...]) -> bool:
 
 def _applies(rule: AlertRule, signal: Signal) -> bool:
     values = {"subject": signal.subject, "labels": signal.labels, "facts": signal.facts}
+    return applies(rule.when, rule.unless, values)
+
+
+def applies(when: Mapping[str, object], unless: Mapping[str, object], values: Values) -> bool:
+    """Do all conditions of `when` hold and none of `unless`?"""
 
     def holds(path: str, wanted: object) -> bool:
         return _is_as_wanted(lookup(values, path), wanted)
 
-    return all(holds(*condition) for condition in rule.when.items()) and not any(
-        holds(*condition) for condition in rule.unless.items()
+    return all(holds(*condition) for condition in when.items()) and not any(
+        holds(*condition) for condition in unless.items()
     )
 
 

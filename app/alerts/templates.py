@@ -40,6 +40,11 @@ def fill(text: str, values: Values) -> str:
     return storable(scrub_text(filled), limit=LONGEST)
 
 
+def paste(text: str, values: Values) -> str:
+    """`text` with its places filled and nothing else changed: for values that go to programs rather than to people."""
+    return "".join(part if isinstance(part, str) else part.of(values) for part in _parts(text))
+
+
 def lookup(values: Values, path: str) -> object:
     """What stands at `labels.kind`; None where nothing does."""
     return _at(values, tuple(path.split(".")))

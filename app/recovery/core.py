@@ -71,6 +71,7 @@ class Why(StrEnum):
     BUDGET_IN_ALL = "budget_in_all"
     DRY_RUN = "dry_run"
     CAUSE_IS_DOWN = "cause_is_down"
+    BUSY = "busy"
     OTHER_REPAIR = "other_repair"
     COOLDOWN = "cooldown"
     NOT_BEFORE = "not_before"
@@ -111,8 +112,8 @@ class StepRun:
 class Run:
     """One execution of a playbook for one service. `values`: what its texts and conditions speak of.
 
-    `once` names the trouble: no second run starts by itself for the same. `since` is the trouble's beginning. `healthy`
-    is what the last verifying step saw. `waits` says for what it waits now, `waits_since` since when.
+    `since` is the trouble's beginning, `over_at` when it was seen to be over: until then no other run of the playbook
+    starts by itself. `healthy` is what the last verifying step saw. `waits` says for what it waits, since `waits_since`.
     """
 
     id: UUID
@@ -126,7 +127,6 @@ class Run:
     created_at: datetime
     steps: tuple[StepRun, ...]
     dry_run: bool = False
-    once: str | None = None
     incident_id: UUID | None = None
     since: datetime | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -140,6 +140,7 @@ class Run:
     due_at: datetime | None = None
     abort_by: str | None = None
     ended_at: datetime | None = None
+    over_at: datetime | None = None
 
     @property
     def is_critical(self) -> bool:
@@ -177,8 +178,8 @@ class Limits:
 class Look:
     """The world as a run finds it. `over`: is its trouble over (None: nothing tells)? `gone`: it left the catalogue.
 
-    `cause`: a fallen service on which it depends. `others`: critical services under repair by other runs. `forbidden`:
-    why the catalogue does not allow the next step. `restarts`, `restarts_in_all`: of the last hour. `last_ended_at`:
+    `cause`: a fallen service on which it depends. `busy`: another run that is at work on the same service. `others`:
+    critical services under repair by other runs. `forbidden`: why the catalogue does not allow the next step. `restarts`, `restarts_in_all`: of the last hour. `last_ended_at`:
     when the run before this one ended, of this playbook and service. `stopped`: who stopped all recovery, and why.
     """
 
@@ -188,6 +189,7 @@ class Look:
     stopped: str | None = None
     maintenance: str | None = None
     cause: str | None = None
+    busy: str | None = None
     others: tuple[str, ...] = ()
     forbidden: str | None = None
     restarts: int = 0

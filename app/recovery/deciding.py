@@ -74,7 +74,8 @@ def _left(step: StepRun, why: str) -> StepRun:
 
 
 def _ended(run: Run, now: datetime) -> Run:
-    return replace(run, ended_at=now, due_at=None, waits=None, waits_since=None)
+    over = run.verdict in (Verdict.RECOVERED, Verdict.BY_ITSELF, Verdict.COMPLETED)
+    return replace(run, ended_at=now, over_at=now if over else None, due_at=None, waits=None, waits_since=None)
 
 
 def _act(run: Run, step: StepRun) -> Decision:
@@ -130,6 +131,8 @@ def _postponement(run: Run, look: Look, now: datetime) -> _Wait | None:
     if look.cause is not None:
         why = f"{look.cause}, on which it depends, is down"
         return _Wait(Why.CAUSE_IS_DOWN, why, now + WAIT_AGAIN, Verdict.EXPLAINED)
+    if look.busy is not None:
+        return _Wait(Why.BUSY, f"{look.busy} is at work on it", now + WAIT_AGAIN, Verdict.ESCALATED)
     if look.last_ended_at is not None and now < look.last_ended_at + look.limits.cooldown:
         at = look.last_ended_at + look.limits.cooldown
         return _Wait(Why.COOLDOWN, "the run before it ended a moment ago", at, None)

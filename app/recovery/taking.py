@@ -29,7 +29,7 @@ def ended(run: Run, place: int, result: Result, now: datetime) -> Run:
     match result:
         case Again():
             at = now + timedelta(seconds=result.seconds)
-            waiting = replace(step, text=result.text, detail=result.detail, not_before=at)
+            waiting = replace(step, text=result.text, detail=result.detail, not_before=at, job_id=None)
             return replace(with_step(run, waiting), due_at=at)
         case Done():
             run = replace(run, healthy=result.healthy if result.healthy is not None else run.healthy)
