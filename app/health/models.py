@@ -1,13 +1,13 @@
-"""Tables of health: each service with its state, every stored result, every incident."""
+"""Tables of health: each service with its state, every stored result, every incident, and what they add up to."""
 
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Index, Text, text
-from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, REAL, UUID
+from sqlalchemy import BigInteger, Index, Integer, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB, REAL, TSTZMULTIRANGE, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.infra.db import Base
@@ -85,6 +85,7 @@ class IncidentRow(Base):
         Index("uq_incidents_open", "service", unique=True, postgresql_where=text("recovered_at IS NULL")),
         Index("ix_incidents_service", "service", "started_at"),
         Index("ix_incidents_started_at", "started_at"),
+        Index("ix_incidents_recovered_at", "recovered_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(UUID(as_uuid=True), primary_key=True)
@@ -98,3 +99,84 @@ class IncidentRow(Base):
     error: Mapped[str | None] = mapped_column(Text)
     in_maintenance: Mapped[bool]
     failures: Mapped[int]
+
+
+class ServiceHourRow(Base):
+    """What one service was in one hour (UTC); `service` is "*" for the stack as a whole.
+
+    Milliseconds: known (vouched for, outside maintenance), of them down and degraded; excluded (maintenance). The rest
+    of the hour is not known. `down_spans`: when exactly it was down. `latency_buckets`: see histogram.BOUNDS_MS.
+    """
+
+    __tablename__ = "service_hours"
+    __table_args__ = (
+        Index("ix_service_hours_service", "service", "hour"),
+        Index("ix_service_hours_down", "hour", postgresql_where=text("down_spans IS NOT NULL")),
+    )
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    service: Mapped[str] = mapped_column(Text, primary_key=True)
+    known_ms: Mapped[int]
+    down_ms: Mapped[int]
+    degraded_ms: Mapped[int]
+    excluded_ms: Mapped[int]
+    probes: Mapped[int]
+    failed: Mapped[int]
+    latency_count: Mapped[int]
+    latency_sum_ms: Mapped[float] = mapped_column(DOUBLE_PRECISION)
+    latency_min_ms: Mapped[float | None] = mapped_column(REAL)
+    latency_max_ms: Mapped[float | None] = mapped_column(REAL)
+    latency_buckets: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
+    down_spans: Mapped[Any | None] = mapped_column(TSTZMULTIRANGE)
+
+
+class ServiceDayRow(Base):
+    """The sum of a service's hours of one day (UTC) that is over."""
+
+    __tablename__ = "service_days"
+    __table_args__ = (Index("ix_service_days_service", "service", "day"),)
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    service: Mapped[str] = mapped_column(Text, primary_key=True)
+    known_ms: Mapped[int]
+    down_ms: Mapped[int]
+    degraded_ms: Mapped[int]
+    excluded_ms: Mapped[int]
+    probes: Mapped[int]
+    failed: Mapped[int]
+    latency_count: Mapped[int]
+    latency_sum_ms: Mapped[float] = mapped_column(DOUBLE_PRECISION)
+    latency_min_ms: Mapped[float | None] = mapped_column(REAL)
+    latency_max_ms: Mapped[float | None] = mapped_column(REAL)
+    latency_buckets: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
+
+
+class RollupClockRow(Base):
+    """One row: the last pass of the rollup, and the first day that has no sums yet (its hours are read instead)."""
+
+    __tablename__ = "rollup_clock"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rolled_at: Mapped[datetime | None]
+    days_until: Mapped[date | None]
+
+
+class RollupBacklogRow(Base):
+    """Hours from `since` until before `until` that must be rolled up anew, because something was stored late."""
+
+    __tablename__ = "rollup_backlog"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    since: Mapped[datetime]
+    until: Mapped[datetime]
+
+
+class SloBurnRow(Base):
+    """An error budget that burns too fast now: `speed` is fast or slow, `service` is "*" for the stack."""
+
+    __tablename__ = "slo_burns"
+
+    service: Mapped[str] = mapped_column(Text, primary_key=True)
+    speed: Mapped[str] = mapped_column(Text, primary_key=True)
+    severity: Mapped[str] = mapped_column(Text)
+    since: Mapped[datetime]
