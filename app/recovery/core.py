@@ -113,7 +113,8 @@ class Run:
     """One execution of a playbook for one service. `values`: what its texts and conditions speak of.
 
     `since` is the trouble's beginning, `over_at` when it was seen to be over: until then no other run of the playbook
-    starts by itself. `healthy` is what the last verifying step saw. `waits` says for what it waits, since `waits_since`.
+    starts by itself. `healthy` is what the last verifying step saw. `waits` says for what it waits and `waits_since`
+    since when.
     """
 
     id: UUID
@@ -179,8 +180,9 @@ class Look:
     """The world as a run finds it. `over`: is its trouble over (None: nothing tells)? `gone`: it left the catalogue.
 
     `cause`: a fallen service on which it depends. `busy`: another run that is at work on the same service. `others`:
-    critical services under repair by other runs. `forbidden`: why the catalogue does not allow the next step. `restarts`, `restarts_in_all`: of the last hour. `last_ended_at`:
-    when the run before this one ended, of this playbook and service. `stopped`: who stopped all recovery, and why.
+    critical services under repair by other runs. `forbidden`: why the catalogue does not allow the next step.
+    `restarts`, `restarts_in_all`: of the last hour. `last_ended_at`: when the run before this one ended, of this
+    playbook and service. `stopped`: who stopped all recovery, and why.
     """
 
     limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,174 @@
+"""The SQL of runs, their steps, budgets and the stop. Nothing here commits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from app.infra.db import UnitOfWork
+from app.infra.text import json_safe
+from app.recovery.core import Run, StepRun
+
+WINDOW = timedelta(hours=1)
+"""What "an hour" means for budgets."""
+
+RUN: TypeAdapter[Run] = TypeAdapter(Run)
+
+_RUN_COLUMNS = (
+    "id uuid, playbook text, service text, kind text, severity text, essential boolean, runner text, started_by text,"
+    ' created_at timestamptz, dry_run boolean, incident_id uuid, since timestamptz, "values" jsonb, advice text,'
+    " verdict text, reason text, why text, healthy boolean, waits text, waits_since timestamptz, due_at timestamptz,"
+    " abort_by text, ended_at timestamptz, over_at timestamptz"
+)
+_STEP_COLUMNS = (
+    "run_id uuid, place int, action text, effect text, says text, options jsonb, after_seconds float8,"
+    " escalates boolean, last boolean, state text, text text, detail jsonb, not_before timestamptz,"
+    " began_at timestamptz, ended_at timestamptz, tries int, job_id uuid"
+)
+
+
+def _upsert(table: str, columns: str, key: tuple[str, ...], kept: Mapping[str, str]) -> str:
+    names = [column.strip().split(" ")[0] for column in columns.split(",")]
+    changed = ", ".join(f"{name} = {kept.get(name, f'excluded.{name}')}" for name in names if name not in key)
+    return (
+        f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(f'r.{name}' for name in names)}"
+        f" FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r({columns})"
+        f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
+    )
+
+
+# Whoever asks for an abort writes beside the run's own process, which may not have read it yet.
+_SAVE_RUN = _upsert(
+    "recovery_runs", _RUN_COLUMNS, ("id",), {"abort_by": "coalesce(excluded.abort_by, recovery_runs.abort_by)"}
+)
+_SAVE_STEPS = _upsert("recovery_steps", _STEP_COLUMNS, ("run_id", "place"), {})
+_STEP_FIELDS = [item.name for item in fields(StepRun)]
+_RUN_FIELDS = [item.name for item in fields(Run) if item.name != "steps"]
+
+
+def save(uow: UnitOfWork, run: Run) -> None:
+    """Write a run with its steps, whether or not it is known."""
+    plain: dict[str, Any] = RUN.dump_python(run, mode="json")
+    steps = [{**step, "run_id": str(run.id)} for step in plain.pop("steps")]
+    uow.execute(_SAVE_RUN, rows=json.dumps(json_safe([plain])))
+    uow.execute(_SAVE_STEPS, rows=json.dumps(json_safe(steps)))
+
+
+def lock(uow: UnitOfWork, run_id: UUID) -> Run | None:
+    """One run, locked until the end of the transaction; None when there is none of this id."""
+    row = uow.execute("SELECT * FROM recovery_runs WHERE id = :id FOR UPDATE", id=run_id).one_or_none()
+    return None if row is None else _runs(uow.session, [row])[0]
+
+
+def runs(
+    session: Session, where: str, order: str = "created_at DESC, id DESC", limit: int = 50, **values: Any
+) -> list[Run]:
+    """Runs with their steps; `where` and `order` are this code's own."""
+    found = session.execute(
+        text(f"SELECT * FROM recovery_runs WHERE {where} ORDER BY {order} LIMIT :limit"), {**values, "limit": limit}
+    ).all()
+    return _runs(session, found)
+
+
+def _runs(session: Session, rows: Sequence[Row[Any]]) -> list[Run]:
+    found: dict[UUID, list[dict[str, Any]]] = {row.id: [] for row in rows}
+    steps = session.execute(
+        text("SELECT * FROM recovery_steps WHERE run_id = ANY(:ids) ORDER BY run_id, place"), {"ids": list(found)}
+    )
+    for step in steps:
+        known = step._asdict()
+        found[step.run_id].append({name: known[name] for name in _STEP_FIELDS})
+    return [RUN.validate_python({**_run_fields(row), "steps": found[row.id]}) for row in rows]
+
+
+def _run_fields(row: Row[Any]) -> dict[str, Any]:
+    known = row._mapping
+    return {name: known[name] for name in _RUN_FIELDS}
+
+
+def take_guards(uow: UnitOfWork) -> None:
+    """One decision about repairs at a time, until the end of the transaction: budgets are counted before they grow."""
+    uow.execute("SELECT pg_advisory_xact_lock(hashtext('recovery: guards'))")
+
+
+def note_restart(uow: UnitOfWork, run: Run, place: int, at: datetime) -> None:
+    """A restart is about to be done, and counts from now on."""
+    uow.execute(
+        "INSERT INTO recovery_restarts (run_id, place, service, at) VALUES (:run, :place, :service, :at)"
+        " ON CONFLICT DO NOTHING",
+        run=run.id,
+        place=place,
+        service=run.service,
+        at=at,
+    )
+
+
+def restarts(session: Session, service: str, now: datetime) -> tuple[int, int]:
+    """Restarts of the last hour: of this service, of all."""
+    row = session.execute(
+        text("SELECT count(*) FILTER (WHERE service = :service) AS own, count(*) AS of_all FROM recovery_restarts"
+             " WHERE at > :since"),
+        {"service": service, "since": now - WINDOW},
+    ).one()  # fmt: skip
+    return row.own, row.of_all
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Runs that change something right now. `on_service`: the playbook of another one that is at the same service."""
+
+    on_service: str | None
+    critical: tuple[str, ...]
+
+
+def others(session: Session, run: Run) -> Others:
+    """What other runs have begun to change and not ended."""
+    rows = session.execute(
+        text(
+            "SELECT DISTINCT r.service, r.playbook, r.essential OR r.severity = 'critical' AS critical"
+            " FROM recovery_runs r JOIN recovery_steps s ON s.run_id = r.id"
+            " WHERE r.ended_at IS NULL AND r.id <> :id AND s.effect <> 'none' AND s.began_at IS NOT NULL"
+            " AND NOT r.dry_run ORDER BY r.service, r.playbook"
+        ),
+        {"id": run.id},
+    ).all()
+    mine = next((row.playbook for row in rows if row.service == run.service), None)
+    critical = dict.fromkeys(row.service for row in rows if row.critical and row.service != run.service)
+    return Others(mine, tuple(critical))
+
+
+def last_ended_at(session: Session, run: Run) -> datetime | None:
+    """When the run before this one ended, of its playbook and service."""
+    found: datetime | None = session.execute(
+        text("SELECT max(ended_at) FROM recovery_runs WHERE playbook = :playbook AND service = :service AND id <> :id"),
+        {"playbook": run.playbook, "service": run.service, "id": run.id},
+    ).scalar_one()
+    return found
+
+
+def stop(session: Session) -> tuple[datetime, str, str] | None:
+    """(since when, who, why) all recovery is stopped; None: it is not."""
+    row = session.execute(
+        text("SELECT stopped_at, stopped_by, reason FROM recovery_stop WHERE id = 1 AND stopped_at IS NOT NULL")
+    ).one_or_none()
+    return None if row is None else (row.stopped_at, row.stopped_by, row.reason)
+
+
+def set_stop(uow: UnitOfWork, at: datetime | None, by: str, reason: str) -> None:
+    """Stop all recovery, or let it go on (`at` None)."""
+    uow.execute(
+        "INSERT INTO recovery_stop (id, stopped_at, stopped_by, reason) VALUES (1, :at, :by, :reason)"
+        " ON CONFLICT (id) DO UPDATE SET stopped_at = excluded.stopped_at, stopped_by = excluded.stopped_by,"
+        " reason = excluded.reason, changed_at = now()",
+        at=at,
+        by=by,
+        reason=reason,
+    )
