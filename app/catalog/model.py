@@ -26,6 +26,12 @@ class Limits(BaseModel):
 
     warning: Figure | None = Field(default=None, description="from here on the service is up with a warning")
     degraded: Figure | None = Field(default=None, description="from here on the service is degraded")
+    margin: Figure = Field(
+        default=0.05,
+        ge=0,
+        le=0.5,
+        description="share of the limit by which the reading must come back",
+    )
 
 
 class Service(BaseModel):

@@ -30,6 +30,8 @@ def facts_of(result: ProbeResult, decision: Decision, incident: UUID | None) -> 
         "latency_ms": result.latency_ms,
         "error": {"code": result.error.code, "text": result.error.text} if result.error else None,
         "degraded": result.degraded,
+        "readings": dict(result.readings),
+        "levels": dict(result.levels) if result.ok else {},
         "incident_id": incident,
         "detection_seconds": None,
     }

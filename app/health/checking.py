@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from app import catalog, clock
 from app.config import settings
-from app.errors import Misconfigured, NotFound
+from app.errors import Misconfigured, NotFound, SmmError
 from app.health import prober, store
 from app.health.probing import CannotTell, Target
 from app.health.recording import InMaintenance, record, result_dict
@@ -22,8 +25,14 @@ ENGINE = "engine"
 log = get_logger(__name__)
 
 
-def target_of(spec: Spec, *, timeout_seconds: float | None = None, watched_since: datetime | None = None) -> Target:
-    """What the probe of a service is given, but for heartbeats, which are in the database."""
+def target_of(
+    spec: Spec,
+    *,
+    timeout_seconds: float | None = None,
+    watched_since: datetime | None = None,
+    last: ProbeResult | None = None,
+) -> Target:
+    """What the probe of a service is given, but for what is in the database; `last` is its last result."""
     config = settings()
     return Target(
         name=spec.name,
@@ -32,6 +41,7 @@ def target_of(spec: Spec, *, timeout_seconds: float | None = None, watched_since
         database_url=_or_none(config.database),
         redis_url=_or_none(config.redis),
         watched_since=watched_since,
+        stood=last.levels if last is not None else {},
     )
 
 
@@ -115,13 +125,20 @@ def _specs(names: Sequence[str]) -> list[Spec]:
 
 
 def _targets(specs: Sequence[Spec]) -> dict[str, Target]:
+    """What each probe is given. Without a database a probe still tells much, if not of what calls us."""
     targets = {spec.name: target_of(spec) for spec in specs}
-    calling = [spec.name for spec in specs if spec.service.kind == "heartbeat"]
-    if calling:
+    calling = {spec.name for spec in specs if spec.service.kind == "heartbeat"}
+    try:
         with read_only() as session:
-            heard = store.heartbeats(session, calling)
-        for name, (registered_at, last_heartbeat_at) in heard.items():
-            targets[name] = targets[name].heard(registered_at, last_heartbeat_at)
+            past = store.pasts(session, list(targets))
+    except (SQLAlchemyError, SmmError):
+        if calling:
+            raise
+        return targets
+    for row in past:
+        target = replace(targets[row.name], stood=row.levels or {})
+        heard = row.name in calling
+        targets[row.name] = target.heard(row.registered_at, row.last_heartbeat_at) if heard else target
     return targets
 
 

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 
 from app import clock
 from app.health.probing import CannotTell, Outcome, Target
-from app.health.results import ProbeError, ProbeResult, assess
+from app.health.results import Assessment, ProbeError, ProbeResult, assess
 from app.health.specs import Spec
 from app.infra import metrics
 from app.infra.logging import get_logger
@@ -132,21 +132,23 @@ def run_probe(spec: Spec, target: Target, started_at: datetime) -> Verdict:
     """One probe, judged by its thresholds. A probe that raises is broken: a failed result and a log entry, no more."""
     started = clock.monotonic()
     try:
-        return _judged(spec, spec.probe.probe(target, spec.options), started_at)
+        return _judged(spec, target, spec.probe.probe(target, spec.options), started_at)
     except Exception as error:
         log.exception("a probe raised", service=spec.name, kind=spec.probe.KIND)
-        return _failed(started_at, ProbeError("probe_broke", f"the probe itself failed: {type(error).__name__}"))
+        broke = ProbeError("probe_broke", f"the probe itself failed: {type(error).__name__}")
+        return _failed(target, started_at, broke)
     finally:
         metrics.PROBE_SECONDS.observe(clock.monotonic() - started, kind=spec.probe.KIND)
 
 
-def _judged(spec: Spec, outcome: Outcome | CannotTell, started_at: datetime) -> Verdict:
+def _judged(spec: Spec, target: Target, outcome: Outcome | CannotTell, started_at: datetime) -> Verdict:
     if isinstance(outcome, CannotTell):
         metrics.PROBES.inc(kind=spec.probe.KIND, outcome="unknown")
         return outcome
     numbers = {**outcome.readings, "latency_ms": outcome.latency_ms}
-    degraded, warnings = assess(numbers, spec.thresholds) if outcome.error is None else (None, ())
-    reasons = [reason for reason in (outcome.degraded, degraded) if reason]
+    nothing_read = Assessment(levels=target.stood)
+    found = assess(numbers, spec.thresholds, target.stood) if outcome.error is None else nothing_read
+    reasons = [reason for reason in (outcome.degraded, found.degraded) if reason]
     metrics.PROBES.inc(kind=spec.probe.KIND, outcome="failed" if outcome.error else "degraded" if reasons else "ok")
     return ProbeResult(
         ok=outcome.error is None,
@@ -156,16 +158,19 @@ def _judged(spec: Spec, outcome: Outcome | CannotTell, started_at: datetime) -> 
         readings=outcome.readings,
         error=outcome.error,
         degraded="; ".join(reasons) or None if outcome.error is None else None,
-        warnings=warnings,
+        warnings=found.warnings,
+        levels=dict(found.levels),
     )
 
 
-def _failed(started_at: datetime, error: ProbeError) -> ProbeResult:
-    return ProbeResult(ok=False, started_at=started_at, finished_at=clock.now(), error=error)
+def _failed(target: Target, started_at: datetime, error: ProbeError) -> ProbeResult:
+    levels = dict(target.stood)
+    return ProbeResult(ok=False, started_at=started_at, finished_at=clock.now(), error=error, levels=levels)
 
 
 def _hanging(target: Target, started_at: datetime) -> ProbeResult:
-    return _failed(started_at, ProbeError("timeout", f"no answer within {target.timeout_seconds:g} s; the probe hangs"))
+    text = f"no answer within {target.timeout_seconds:g} s; the probe hangs"
+    return _failed(target, started_at, ProbeError("timeout", text))
 
 
 _prober: tuple[int, Prober] | None = None

@@ -46,7 +46,8 @@ class Deadline:
 class Target:
     """One service to probe, with the addresses of our own servers for the probes that default to them.
 
-    `watched_since`: when a watcher that starts together with what it watches began; None for all others.
+    `watched_since`: when a watcher that starts together with what it watches began; None for all others. `stood`: the
+    levels of the result before, by reading.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Target:
     registered_at: datetime | None = None
     last_heartbeat_at: datetime | None = None
     watched_since: datetime | None = None
+    stood: Mapping[str, str] = field(default_factory=dict)
 
     def deadline(self) -> Deadline:
         return Deadline(self.timeout_seconds)

@@ -11,10 +11,11 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from app import clock, signals
-from app.health import store
+from app.health import store, warning
 from app.health.announcing import facts_of, labels_of
 from app.health.core import Decision, Flip, Policy, ServiceState, State, decide, without_future
 from app.health.results import ProbeResult
+from app.health.warning import WARNING, WARNING_OVER, Known
 from app.infra import ids
 from app.infra.db import UnitOfWork
 from app.infra.logging import get_logger
@@ -23,9 +24,6 @@ log = get_logger(__name__)
 
 InMaintenance = Callable[[str, datetime], bool]
 """(service, moment) -> is its failing expected then?"""
-
-WARNING, WARNING_OVER = "health.warning", "health.warning_over"
-"""A service that is up reads something at or past a warning threshold; it no longer does, or is no longer up."""
 
 
 @dataclass(slots=True)
@@ -37,7 +35,7 @@ class _Saving:
     policy: Policy
     incident: UUID | None
     next_check_at: datetime
-    warned: bool
+    known: Known
     last: ProbeResult | None = None
     new_failures: int = 0
     flips: list[Flip] = field(default_factory=list)
@@ -96,7 +94,8 @@ def _loaded(row: Row[Any], now: datetime) -> _Saving:
         failures_to_down=row.failures_to_down,
         successes_to_up=row.successes_to_up,
     )
-    return _Saving(row, without_future(state, now), policy, row.open_incident_id, row.next_check_at, row.warning)
+    told = Known(row.warning, (row.last_result or {}).get("told") or {})
+    return _Saving(row, without_future(state, now), policy, row.open_incident_id, row.next_check_at, told)
 
 
 def _apply(uow: UnitOfWork, saving: _Saving, result: ProbeResult, decision: Decision, expected: bool) -> None:
@@ -117,29 +116,12 @@ def _apply(uow: UnitOfWork, saving: _Saving, result: ProbeResult, decision: Deci
             saving.incident = None
     elif not result.ok and saving.incident is not None:
         store.count_failure(uow, saving.incident, 1)
-    for kind in _announce(saving, result, decision):
+    saving.known, kinds = warning.tell(saving.known, result, decision)
+    for kind in kinds:
         facts = facts_of(result, decision, told)
         if kind in (WARNING, WARNING_OVER):
             facts |= {"since": result.started_at, "warnings": list(result.warnings)}
         signals.record(uow, kind, saving.row.name, labels=_labels(saving.row, expected), facts=facts)
-
-
-def _announce(saving: _Saving, result: ProbeResult, decision: Decision) -> list[str]:
-    """The signals to record: the end of a warning before a change of state, its beginning after one."""
-    before, saving.warned = saving.warned, _warned(saving.warned, result, decision.state)
-    over = [WARNING_OVER] if before and not saving.warned else []
-    begun = [WARNING] if saving.warned and not before else []
-    return [*over, *decision.announce, *begun]
-
-
-def _warned(before: bool, result: ProbeResult, after: ServiceState) -> bool:
-    """Do people know of a warning? As with states, nothing new is told of a service that flaps.
-
-    A failure that is not yet a fall says nothing of what was read before it.
-    """
-    if after.flapping or (after.state is State.UP and not result.ok):
-        return before
-    return after.state is State.UP and bool(result.warnings)
 
 
 def _open(uow: UnitOfWork, saving: _Saving, result: ProbeResult, flip: Flip, expected: bool) -> UUID:
@@ -178,9 +160,9 @@ def _state_row(saving: _Saving) -> dict[str, Any]:
         "first_success_at": state.first_success_at,
         "last_started_at": state.last_started_at,
         "last_finished_at": result.finished_at,
-        "last_result": result_dict(result),
+        "last_result": {**result_dict(result), "told": dict(saving.known.levels)},
         "latency_ms": result.latency_ms,
-        "warning": saving.warned,
+        "warning": saving.known.warned,
         "history": state.history,
         "flapping": state.flapping,
         "announced": state.announced,
@@ -197,6 +179,7 @@ def result_dict(result: ProbeResult) -> dict[str, Any]:
         "error": {"code": result.error.code, "text": result.error.text} if result.error else None,
         "degraded": result.degraded,
         "warnings": list(result.warnings),
+        "levels": dict(result.levels),
     }
 
 

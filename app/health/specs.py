@@ -129,4 +129,4 @@ def _threshold(probe: ProbeModule, reading: str, service: Service) -> Threshold:
         below = own.below
     else:
         below = limits.warning is not None and limits.degraded is not None and limits.degraded < limits.warning
-    return Threshold(warning=limits.warning, degraded=limits.degraded, below=below)
+    return Threshold(warning=limits.warning, degraded=limits.degraded, below=below, margin=limits.margin)

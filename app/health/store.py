@@ -158,11 +158,13 @@ def beat(uow: UnitOfWork, name: str) -> bool:
     return int(uow.execute(query, name=name).rowcount) == 1
 
 
-def heartbeats(session: Session, names: Sequence[str]) -> dict[str, tuple[datetime, datetime | None]]:
-    """Per service: when it was registered, when it last called."""
-    query = "SELECT name, registered_at, last_heartbeat_at FROM services WHERE name = ANY(:names)"
-    rows = session.execute(sql(query), {"names": list(names)})
-    return {row.name: (row.registered_at, row.last_heartbeat_at) for row in rows}
+def pasts(session: Session, names: Sequence[str]) -> Sequence[Row[Any]]:
+    """Per service: when it was registered, when it last called, the levels of its last result (null: none is known)."""
+    query = (
+        "SELECT name, registered_at, last_heartbeat_at, last_result->'levels' AS levels"
+        " FROM services WHERE name = ANY(:names)"
+    )
+    return session.execute(sql(query), {"names": list(names)}).all()
 
 
 def present(session: Session) -> Sequence[Row[Any]]:

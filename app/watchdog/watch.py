@@ -133,6 +133,7 @@ class Watchdog:
         target = target_of(
             watch.spec,
             timeout_seconds=min(timeout, CONFIRM_TIMEOUT_SECONDS) if unconfirmed else timeout,
+            last=watch.last,
             watched_since=max([self._since, *(cause.back_at for cause in self._causes(watch) if cause.back_at)]),
         )
         if not watch.running:

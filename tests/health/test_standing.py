@@ -1,4 +1,4 @@
-"""Thresholds, flapping, staleness and the state of the stack."""
+"""Flapping, staleness and the state of the stack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from app.health.core import State
 from app.health.flapping import change_percent, is_flapping
-from app.health.results import Threshold, assess
 from app.health.standing import StackState, stack_state, stale_after, standing
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -22,25 +21,6 @@ class Service:
     state: State
     essential: bool = False
     in_maintenance: bool = False
-
-
-def test_a_reading_at_its_threshold_has_reached_it_and_says_what_was_read():
-    thresholds = {"latency_ms": Threshold(warning=50, degraded=450)}
-    assert assess({"latency_ms": 49.9}, thresholds) == (None, ())
-    assert assess({"latency_ms": 50}, thresholds) == (None, ("latency_ms is 50, warning from 50",))
-    assert assess({"latency_ms": 512.5}, thresholds) == ("latency_ms is 512.5, degraded from 450", ())
-
-
-def test_a_reading_may_be_worse_the_lower_it_is():
-    thresholds = {"tls_days_left": Threshold(warning=14, degraded=3, below=True)}
-    assert assess({"tls_days_left": 15}, thresholds) == (None, ())
-    assert assess({"tls_days_left": 10}, thresholds)[1] == ("tls_days_left is 10, warning at or under 14",)
-    assert assess({"tls_days_left": -1}, thresholds)[0] == "tls_days_left is -1, degraded at or under 3"
-
-
-@pytest.mark.parametrize("value", [None, "97", True, ["x"]])
-def test_a_reading_that_is_no_number_reaches_no_threshold(value: object):
-    assert assess({"used": value}, {"used": Threshold(warning=0, degraded=0)}) == (None, ())
 
 
 def test_change_is_measured_only_over_a_full_window():

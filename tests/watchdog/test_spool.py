@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -71,3 +72,13 @@ def test_a_disk_that_cannot_be_written_costs_nothing_but_the_file():
     spool.keep()
     fill(spool, range(3))
     assert len(spool.first(10)) == 3
+
+
+def test_levels_are_kept_and_a_result_of_an_older_version_has_none(tmp_path: Path):
+    spool = Spool(tmp_path / "spool.jsonl")
+    spool.keep()
+    spool.append("postgres", replace(result(0), levels={"size_percent": "warning"}), eventful=True)
+    written = (tmp_path / "spool.jsonl").read_text()
+    (tmp_path / "spool.jsonl").write_text(written + written.replace(',"levels":{"size_percent":"warning"}', ""))
+    kept = [item.levels for _, item in Spool(tmp_path / "spool.jsonl").first(10)]
+    assert kept == [{"size_percent": "warning"}, {}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from app.health.core import State
@@ -49,3 +50,27 @@ def test_while_unconfirmed_a_hanging_port_is_asked_with_short_timeouts(home: Pat
         watching.until(lambda: watching.state("port") is State.DOWN)
     took = [(result.finished_at - result.started_at).total_seconds() for _, result in watching.spool.first(3)]
     assert [round(seconds) for seconds in took] == [4, 2, 2]
+
+
+def test_a_level_stands_over_a_restart_until_the_reading_is_past_the_margin(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def levels(watching: Watching) -> dict[str, str] | None:
+        found = watching.file()
+        last = found.services["disk"].last if found is not None and "disk" in found.services else None
+        return None if last is None else dict(last.levels)
+
+    used = psutil.disk_usage("/").percent
+    service = '[services.disk]\nkind = "disk"\npath = "/"\nwatched_by = "watchdog"\ninterval = 1\n'
+    limits = "thresholds.used_percent = {{warning = {:f}, margin = {}}}\n".format
+    file = catalogs.use(monkeypatch, home, service + limits(used * 0.9, 0.5))
+    watching = Watching(home / "run")
+    watching.until(lambda: levels(watching) == {"used_percent": "warning"})
+    file.write_text(service + limits(used * 1.3, 0.5))
+    os.utime(file, (1, 1))
+    again = Watching(home / "run")
+    again.until(lambda: len(again.spool) > 0)
+    assert levels(again) == {"used_percent": "warning"}
+    file.write_text(service + limits(used * 1.3, 0.05))
+    os.utime(file, (2, 2))
+    again.until(lambda: levels(again) == {})
