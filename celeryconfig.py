@@ -38,6 +38,7 @@ ROUTES = {
     "tasks.alerts.on_signal": "critical",
     "tasks.alerts.deliver": "critical",
     "tasks.alerts.*": "high",
+    "tasks.admission.*": "critical",
     "tasks.maintenance.*": "bulk",
     "*": "default",
 }
@@ -51,6 +52,7 @@ BEAT: dict[str, Every | Dated] = {
     "alert-pick-up": Dated("tasks.alerts.pick_up", seconds=60),
     "health-checks": Every(5, "tasks.health.claim_due"),
     "health-deep-cycle": Dated("tasks.health.deep_cycle", seconds=900),
+    "modes": Dated("tasks.admission.reconcile", seconds=60),
     "alert-synthetic": Dated("tasks.alerts.synthetic", seconds=3600),
     "partitions": Dated("tasks.maintenance.partitions", seconds=21600),
     "retention": Dated("tasks.maintenance.retention", at="03:10", timezone="UTC"),
@@ -60,6 +62,9 @@ BEAT: dict[str, Every | Dated] = {
 # Kind of signal (glob) → tasks that are told, each by a job of its own.
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "health.*": ("tasks.health.on_signal", "tasks.alerts.on_signal"),
+    "health.down": ("tasks.admission.on_signal",),
+    "health.up": ("tasks.admission.on_signal",),
+    "health.removed": ("tasks.admission.on_signal",),
     "jobs.dead": ("tasks.alerts.on_signal",),
     "intake.rejected": ("tasks.alerts.on_signal",),
     "notify.*": ("tasks.alerts.on_signal",),

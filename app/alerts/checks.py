@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from app import notify
+from app import admission, notify
 from app.alerts import catalog_check
 from app.catalog import Check
 from app.health import specs
 
-CHECKS: tuple[Check, ...] = (specs.catalog_problems, notify.catalog_problems, catalog_check.catalog_problems)
+CHECKS: tuple[Check, ...] = (
+    specs.catalog_problems,
+    notify.catalog_problems,
+    catalog_check.catalog_problems,
+    admission.catalog_problems,
+)

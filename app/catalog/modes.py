@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field, ValidationError
 
@@ -18,8 +18,6 @@ OPERATION = r"^[a-z][a-z0-9_.-]{0,99}$"
 """What operations may be called: the words are those of whoever carries them out."""
 
 MOST_OPERATIONS = 100
-
-Operations = Annotated[Texts, Field(max_length=MOST_OPERATIONS)]
 
 
 class Replay(Table):
@@ -37,8 +35,8 @@ class Mode(Table):
     while_down: Texts = Field(
         min_length=1, max_length=100, description="services; the mode is on while any of them is down"
     )
-    fall_back: Operations = Field(default=(), description="operations that go on without what is down")
-    wait: Operations = Field(default=(), description="operations that are deferred until it is back")
+    fall_back: Texts = Field(default=(), description="operations that go on without what is down")
+    wait: Texts = Field(default=(), description="operations that are deferred until it is back")
     replay: tuple[Replay, ...] = Field(default=(), max_length=50, description="jobs submitted once when the mode ends")
     delay_seconds: Seconds = Field(
         default=0, ge=0, le=86_400, description="seconds a service must have been down before the mode is on"
@@ -82,6 +80,8 @@ def _wrong_operations(fall_back: Sequence[str], wait: Sequence[str]) -> Iterator
     if not fall_back and not wait:
         yield "", "names no operation: write fall_back, wait or both"
     for key, names in (("fall_back", fall_back), ("wait", wait)):
+        if len(names) > MOST_OPERATIONS:
+            yield key, f"must have at most {MOST_OPERATIONS} items"
         for place, name in enumerate(names):
             if not re.fullmatch(OPERATION, name):
                 yield f"{key}[{place}]", f"must match {OPERATION}"

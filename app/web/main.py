@@ -11,13 +11,14 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import __version__
+from app.admission import metrics as mode_metrics
 from app.alerts import metrics as alert_metrics
 from app.config import settings
 from app.health import metrics as health_metrics
 from app.infra import adminkey, db, metrics
 from app.jobs import metrics as engine_metrics
 from app.web import alertmanager, errors
-from app.web.api import alerts, engine, health, jobs, notifications, oncall, schemas, silences, timeline
+from app.web.api import alerts, engine, health, jobs, modes, notifications, oncall, schemas, silences, timeline
 from app.web.console import pages
 from app.web.deps import authenticate
 from app.web.links import pages as link_pages
@@ -40,6 +41,7 @@ def create_app() -> FastAPI:
     metrics.register_collector(health_metrics.services, source="postgres")
     metrics.register_collector(health_metrics.catalogue, source="process")
     metrics.register_collector(alert_metrics.alerts, source="postgres")
+    metrics.register_collector(mode_metrics.modes, source="postgres")
     app = FastAPI(
         title="smm-admin",
         version=__version__,
@@ -52,7 +54,7 @@ def create_app() -> FastAPI:
     app.state.overviews = Overviews(config)
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(authenticate)], responses=_PROBLEMS)
     alerting = (alerts.router, silences.router, oncall.router, notifications.router)
-    for router in (jobs.router, engine.router, timeline.router, health.api, *alerting):
+    for router in (jobs.router, engine.router, timeline.router, health.api, modes.router, *alerting):
         api.include_router(router)
     app.include_router(api)
     app.include_router(health.router)

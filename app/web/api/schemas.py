@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.jobs.intake import JobRequest
-from app.web.api import alert_bodies
+from app.web.api import alert_bodies, modes
 
 _REF = "#/components/schemas/{model}"
 
@@ -27,7 +27,14 @@ def components() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {"jobs": {"type": "array", "items": {"$ref": "#/components/schemas/JobRequest"}}},
     }
-    return {**definitions, **alert_bodies.components(), "JobRequest": job, "JobBatch": batch, "Problem": _PROBLEM}
+    return {
+        **definitions,
+        **alert_bodies.components(),
+        **modes.components(),
+        "JobRequest": job,
+        "JobBatch": batch,
+        "Problem": _PROBLEM,
+    }
 
 
 _PROBLEM: dict[str, Any] = {
