@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +12,17 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.alerts import muting, routes, silences, store
+from app.alerts import dependencies, muting, routes, silences, store
 from app.alerts.core import State
+from app.alerts.dependencies import Down, Failing
 from app.alerts.matchers import parse
 from app.alerts.muting import By, Mute, Muting
 from app.catalog import BusinessHours, Catalog, Inhibition, Telling
+from app.health import unconfirmed
 from app.infra.db import UnitOfWork
+
+AFTERMATH = timedelta(seconds=30)
+"""How long a cause still explains its symptoms once its alert is over: they are probed again meanwhile."""
 
 _SILENT = (By.SILENCE, By.INHIBITION, By.MAINTENANCE)
 
@@ -86,12 +91,23 @@ def muting_now(session: Session, now: datetime, catalog: Catalog) -> Muting:
         telling.mutes,
         _sources(session, telling.inhibitions),
         {name: service.maintenance for name, service in catalog.services.items()},
+        dependencies=dependencies.of_catalog(catalog, _down(session, telling, now), _failing(session)),
     )
 
 
 def _sources(session: Session, inhibitions: Sequence[Inhibition]) -> Iterator[tuple[str, dict[str, str]]]:
     """What may inhibit, read when the first target comes."""
     yield from store.firing(session, source_names(inhibitions))
+
+
+def _down(session: Session, telling: Telling, now: datetime) -> Iterator[Down]:
+    for row in store.fallen(session, dependencies.down_rules(telling.alerts), since=now - AFTERMATH):
+        yield Down(row.service, row.severity, row.fingerprint, row.labels, row.is_over)
+
+
+def _failing(session: Session) -> Iterator[Failing]:
+    for row in unconfirmed.failing(session):
+        yield Failing(row.name, row.severity, row.known_at)
 
 
 def held_of(present: Muting, row: Any, now: datetime, hours: BusinessHours | None) -> Held:

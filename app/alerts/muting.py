@@ -10,6 +10,7 @@ from functools import partial
 
 from app.alerts import hours as working_hours
 from app.alerts import wall
+from app.alerts.dependencies import NOTHING, Dependencies, Explained
 from app.alerts.inhibition import Inhibitions
 from app.alerts.matchers import Matcher, parse
 from app.alerts.matching import Index, bits
@@ -27,6 +28,7 @@ class By(StrEnum):
     MAINTENANCE = "maintenance"
     BUSINESS_HOURS = "business_hours"
     COOLDOWN = "cooldown"
+    UNCONFIRMED_CAUSE = "unconfirmed_cause"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class Muting:
 
     `firing`: (fingerprint, labels) of all that fires, silenced or not. It is read when the first target of an
     inhibition comes, so it may be a generator that asks the database. `services`: the windows of each service, which
-    hold back what has its name as the label `service`. Raises Invalid when the catalogue's matchers do not parse.
+    hold back what has its name as the label `service`. `dependencies`: what is held back because what its service
+    depends on is down. Raises Invalid when the catalogue's matchers do not parse.
     """
 
     def __init__(
@@ -89,7 +92,10 @@ class Muting:
         maintenance: Sequence[Maintenance],
         firing: Iterable[tuple[str, Mapping[str, str]]],
         services: Mapping[str, Sequence[Window]] = _NO_SERVICES,
+        *,
+        dependencies: Dependencies = NOTHING,
     ) -> None:
+        self._dependencies = dependencies
         self._silences = _Timed([silence.matchers for silence in silences], [silence.mute for silence in silences])
         self._inhibitions = Inhibitions(inhibitions, firing)
         windows = [
@@ -108,10 +114,13 @@ class Muting:
 
     def of(self, labels: Mapping[str, str], now: datetime) -> tuple[Mute, ...]:
         """All that holds this alert back now: silences, then inhibition, then maintenance."""
-        inhibited = tuple(
+        inhibited = [
             Mute(By.INHIBITION, cause.reason, None, cause.fingerprint) for cause in self._inhibitions.of(labels)
-        )
-        return self._silences.of(labels, now) + inhibited + self._maintenance.of(labels, now)
+        ]
+        explained = self._dependencies.of(labels, now, lambda cause: bool(self._maintenance.of(cause, now)))
+        if explained is not None and explained.fingerprint not in {mute.id for mute in inhibited}:
+            inhibited.append(_explained(explained))
+        return self._silences.of(labels, now) + tuple(inhibited) + self._maintenance.of(labels, now)
 
 
 class _Timed:
@@ -132,6 +141,11 @@ class _Timed:
             every = (self._mutes[place](now) for place in bits(mask))
             found = self._made[mask] = tuple(mute for mute in every if mute is not None)
         return found
+
+
+def _explained(found: Explained) -> Mute:
+    by = By.INHIBITION if found.fingerprint is not None else By.UNCONFIRMED_CAUSE
+    return Mute(by, found.reason, found.until, found.fingerprint)
 
 
 def _in_maintenance(place: str, window: Window, now: datetime) -> Mute | None:

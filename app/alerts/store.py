@@ -211,17 +211,32 @@ def last_told(session: Session, group: UUID, limit: int) -> Sequence[Row[Any]]:
     ).all()
 
 
+_SEEN = (
+    "labels || jsonb_strip_nulls(jsonb_build_object('severity', severity, 'team', team, 'service', service)) AS labels"
+)
+
+
 def firing(session: Session, names: Sequence[str] | None) -> list[tuple[str, dict[str, str]]]:
     """Fingerprint and labels (as `routes.seen`) of all that sounds, of these names if they are known: causes."""
     where = "" if names is None else " AND name = ANY(:names)"
     rows = session.execute(
-        text(
-            "SELECT fingerprint, labels || jsonb_strip_nulls(jsonb_build_object('severity', severity, 'team', team,"
-            f" 'service', service)) AS labels FROM alert_episodes WHERE state IN {SOUNDING}{where}"
-        ),
+        text(f"SELECT fingerprint, {_SEEN} FROM alert_episodes WHERE state IN {SOUNDING}{where}"),
         {} if names is None else {"names": list(names)},
     )
     return [(row.fingerprint, row.labels) for row in rows]
+
+
+_FALLEN = (
+    "SELECT fingerprint, service, severity, state = 'resolved' AS is_over, {} FROM alert_episodes"
+    " WHERE rule = ANY(:rules) AND service IS NOT NULL AND {}"
+)
+
+
+def fallen(session: Session, rules: Sequence[str], *, since: datetime) -> Sequence[Row[Any]]:
+    """What these rules raised about services and sounds, or sounded until after `since`."""
+    sounds = _FALLEN.format(_SEEN, f"state IN {SOUNDING}")
+    sounded = _FALLEN.format(_SEEN, "state = 'resolved' AND fired_at IS NOT NULL AND resolved_at > :since")
+    return session.execute(text(f"{sounds} UNION ALL {sounded}"), {"rules": list(rules), "since": since}).all()
 
 
 def save_group(uow: UnitOfWork, group_id: UUID, values: Mapping[str, Any]) -> None:

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from app.alerts import links, muted, recipients, routes, rules
+from app.alerts import dependencies, links, muted, recipients, routes, rules
 from app.alerts.core import State
+from app.alerts.dependencies import Down
 from app.alerts.imported import Call, Page
 from app.alerts.muting import Muting
 from app.alerts.recipients import Destination
@@ -98,8 +99,20 @@ def _raises(fall: Fall, look: Look) -> list[Raise]:
 
 def _muting(look: Look, standing: Sequence[Call]) -> Muting:
     telling = look.catalog.telling
-    firing = [(raised.fingerprint, raised.labels) for call in standing for raised in call.raised]
-    return Muting(look.known.silences, telling.inhibitions, telling.mutes, firing)
+    raises = [raised for call in standing for raised in call.raised]
+    says_down = dependencies.down_rules(telling.alerts)
+    down = [
+        Down(raised.service, raised.severity, raised.fingerprint, raised.labels)
+        for raised in raises
+        if raised.rule in says_down and raised.service is not None
+    ]
+    return Muting(
+        look.known.silences,
+        telling.inhibitions,
+        telling.mutes,
+        [(raised.fingerprint, raised.labels) for raised in raises],
+        dependencies=dependencies.of_catalog(look.catalog, down),
+    )
 
 
 def _held(raised: Raise, present: Muting, fall: Fall, look: Look) -> str | None:

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from app import clock
-from app.alerts import acting, pipeline
+from app import clock, signals
+from app.alerts import acting, pipeline, raising
 from app.alerts.acting import Target
 from app.alerts.fingerprint import fingerprint
 from app.infra import ids
@@ -86,6 +86,13 @@ class Pipe:
                 labels=json.dumps(every),
             )
         return UUID(str(row["id"]))
+
+    def hear(self, kind: str, service: str, *, severity: str = "error", **facts: Any) -> list[UUID]:
+        """A signal about a service comes; the episodes that it touched."""
+        labels = {"service": service, "severity": severity, "kind": "tcp"}
+        with unit_of_work() as uow:
+            signal = signals.record(uow, kind, service, labels=labels, facts=facts)
+            return raising.on_signal(uow, signal.id, handler="test")
 
     def end(self, *episodes: UUID) -> None:
         """Whoever raised them says that they are over."""

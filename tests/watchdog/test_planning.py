@@ -117,6 +117,14 @@ def test_a_fall_that_another_one_explains_is_held_by_the_catalogues_inhibitions(
     assert planning.plan(paging.fall(), paging.look(), called=[replace(cause, over=True)]).calls
 
 
+def test_a_fall_is_held_while_a_call_stands_about_what_it_depends_on(catalogue):
+    catalogue(service(more="depends_on = ['postgres']\n"), service("postgres"), webhook())
+    (cause,) = planning.plan(paging.fall("postgres"), paging.look()).calls
+    made = planning.plan(paging.fall(), paging.look(), called=[cause])
+    assert made.held == ("SMM_ServiceDown: inhibition, postgres, on which it depends, is down",)
+    assert planning.plan(paging.fall(), paging.look(), called=[replace(cause, over=True)]).calls
+
+
 def test_nobody_to_tell_and_no_rule_are_said(catalogue, home: Path, monkeypatch: pytest.MonkeyPatch):
     catalogue(service(), webhook(more="enabled = false\n"))
     assert planning.plan(paging.fall(), paging.look()).held == ("SMM_ServiceDown: nobody is configured to be told",)

@@ -20,6 +20,7 @@ _WORDS = {
     "maintenance": "in maintenance",
     "business_hours": "waits for business hours",
     "cooldown": "told not long ago",
+    "unconfirmed_cause": "waits for its cause",
 }
 _EVENTS = {
     "opened": "began",
