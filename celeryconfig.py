@@ -39,6 +39,8 @@ ROUTES = {
     "tasks.alerts.deliver": "critical",
     "tasks.alerts.*": "high",
     "tasks.admission.*": "critical",
+    "tasks.recovery.look": "tick",
+    "tasks.recovery.*": "critical",
     "tasks.maintenance.*": "bulk",
     "*": "default",
 }
@@ -52,6 +54,7 @@ BEAT: dict[str, Every | Dated] = {
     "alert-pick-up": Dated("tasks.alerts.pick_up", seconds=60),
     "health-checks": Every(5, "tasks.health.claim_due"),
     "health-deep-cycle": Dated("tasks.health.deep_cycle", seconds=900),
+    "recovery-look": Every(10, "tasks.recovery.look"),
     "modes": Dated("tasks.admission.reconcile", seconds=60),
     "alert-synthetic": Dated("tasks.alerts.synthetic", seconds=3600),
     "partitions": Dated("tasks.maintenance.partitions", seconds=21600),
@@ -62,7 +65,10 @@ BEAT: dict[str, Every | Dated] = {
 # Kind of signal (glob) → tasks that are told, each by a job of its own.
 SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "health.*": ("tasks.health.on_signal", "tasks.alerts.on_signal"),
-    "health.down": ("tasks.admission.on_signal",),
+    "health.down": ("tasks.recovery.on_signal", "tasks.admission.on_signal"),
+    "health.degraded": ("tasks.recovery.on_signal",),
+    "health.warning": ("tasks.recovery.on_signal",),
+    "recovery.*": ("tasks.alerts.on_signal",),
     "health.up": ("tasks.admission.on_signal",),
     "health.removed": ("tasks.admission.on_signal",),
     "jobs.dead": ("tasks.alerts.on_signal",),
@@ -77,6 +83,7 @@ LIMITS = {
     "tasks.jobs.submit_due": (20, 30),
     "tasks.health.claim_due": (20, 30),
     "tasks.alerts.tick": (20, 30),
+    "tasks.recovery.look": (20, 30),
     "*": (240, 300),
 }
 

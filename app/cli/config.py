@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from app import catalog
-from app.alerts.checks import CHECKS
+from app.recovery.checks import CHECKS
 from app.catalog import Catalog
 from app.cli import alert_catalogue
 from app.cli.config_reference import markdown

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import typer
 
 from app import catalog, clock
-from app.alerts.checks import CHECKS
+from app.recovery.checks import CHECKS
 from app.cli.output import JsonOption, print_json
 from app.config import Settings, settings
 from app.errors import Misconfigured, SmmError

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from app import catalog, clock
-from app.alerts.checks import CHECKS
+from app.recovery.checks import CHECKS
 from app.cli.output import JsonOption, print_json, print_table
 from app.config import settings
 from app.errors import Transient

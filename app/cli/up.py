@@ -112,7 +112,7 @@ def _plan(entries: list[Entry], tell: Callable[[str], None] = lambda _text: None
 def _check_catalog() -> str:
     """Processes notice a changed file by themselves; a SIGHUP says whether it is right."""
     from app import catalog  # noqa: PLC0415 - only when asked
-    from app.alerts.checks import CHECKS  # noqa: PLC0415
+    from app.recovery.checks import CHECKS  # noqa: PLC0415
 
     try:
         found = catalog.load(settings().catalog_file, CHECKS)

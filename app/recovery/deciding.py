@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from app.recovery.core import Decision, Effect, Look, Run, StepRun, StepState, Verdict, Why
 from app.recovery.taking import with_step
 
+_STAND = frozenset({Verdict.ESCALATED, Verdict.ABORTED, Verdict.SIMULATED})
+"""After these the playbook does not start by itself again before the trouble was seen to be over."""
+
 WAIT_AGAIN = timedelta(seconds=5)
 """How soon a postponed step is looked at again."""
 
@@ -74,7 +77,7 @@ def _left(step: StepRun, why: str) -> StepRun:
 
 
 def _ended(run: Run, now: datetime) -> Run:
-    over = run.verdict in (Verdict.RECOVERED, Verdict.BY_ITSELF, Verdict.COMPLETED)
+    over = run.verdict not in _STAND
     return replace(run, ended_at=now, over_at=now if over else None, due_at=None, waits=None, waits_since=None)
 
 

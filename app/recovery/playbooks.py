@@ -32,7 +32,10 @@ _LONGEST_SAID = 300
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a service stands, by its last stored result. `announced`: the state that people were last told of."""
+    """How a service stands, by its last stored result. `announced`: the state that people were last told of.
+
+    `runner`: who watches it, and therefore repairs it.
+    """
 
     service: str
     kind: str
@@ -46,7 +49,7 @@ class Standing:
     error: Mapping[str, str] | None = None
     degraded: str | None = None
     incident_id: UUID | None = None
-    known: bool = True
+    runner: Runner = Runner.ENGINE
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -111,7 +114,7 @@ def is_over(playbook: Playbook, standing: Standing, service: Service) -> bool | 
 
     A fall is over when the service is no longer down; anything else when it is neither down nor as it was.
     """
-    if not any(pattern.startswith("health.") for pattern in playbook.on) or not standing.known:
+    if not any(pattern.startswith("health.") for pattern in playbook.on):
         return None
     if standing.state in (State.DOWN, State.UNKNOWN):
         return False
@@ -122,7 +125,7 @@ def is_over(playbook: Playbook, standing: Standing, service: Service) -> bool | 
 
 def plan(
     playbook: Playbook, standing: Standing, catalog: Catalog, now: datetime, *, started_by: str = SIGNAL,
-    runner: Runner = Runner.ENGINE, dry_run: bool = False,
+    dry_run: bool = False,
 ) -> Run:  # fmt: skip
     """The run that would repair the service, with its steps in words. Nothing is done yet."""
     service = catalog.services[standing.service]
@@ -138,7 +141,7 @@ def plan(
         kind=service.kind,
         severity=service.severity,
         essential=service.essential,
-        runner=runner,
+        runner=standing.runner,
         started_by=started_by,
         created_at=now,
         steps=steps,

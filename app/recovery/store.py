@@ -172,3 +172,24 @@ def set_stop(uow: UnitOfWork, at: datetime | None, by: str, reason: str) -> None
         by=by,
         reason=reason,
     )
+
+
+def stands(session: Session, playbook: str, service: str) -> bool:
+    """Is there a run of this playbook for this service whose trouble is not over yet, or which is still running?"""
+    found = session.execute(
+        text(
+            "SELECT 1 FROM recovery_runs WHERE playbook = :playbook AND service = :service"
+            " AND (ended_at IS NULL OR (over_at IS NULL AND started_by = 'signal')) LIMIT 1"
+        ),
+        {"playbook": playbook, "service": service},
+    ).one_or_none()
+    return found is not None
+
+
+def running(session: Session, playbook: str, service: str) -> UUID | None:
+    """The run of this playbook for this service that has not ended."""
+    found: UUID | None = session.execute(
+        text("SELECT id FROM recovery_runs WHERE playbook = :playbook AND service = :service AND ended_at IS NULL"),
+        {"playbook": playbook, "service": service},
+    ).scalar_one_or_none()
+    return found

@@ -59,6 +59,12 @@ ALERT_CHANGES = Counter(
 ALERTS_TOLD = Counter(
     "smm_alerts_told_total", "Times that a group of alerts was told to somebody, by why.", ("why", "severity")
 )
+RECOVERY_RUNS = Counter(
+    "smm_recovery_runs_total", "Runs of playbooks: started, and how they ended.", ("playbook", "outcome")
+)
+RECOVERY_STEPS = Counter(
+    "smm_recovery_steps_total", "Steps of playbooks that changed something, by how they ended.", ("action", "outcome")
+)
 SCRAPES = Counter("smm_scrapes_total", "Times that /metrics was read.")
 
 INSTRUMENTS: tuple[Instrument, ...] = (
@@ -77,5 +83,7 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     HTTP_SECONDS,
     ALERT_CHANGES,
     ALERTS_TOLD,
+    RECOVERY_RUNS,
+    RECOVERY_STEPS,
     SCRAPES,
 )

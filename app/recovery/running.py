@@ -1,0 +1,181 @@
+"""A run is taken one move further: decide in one transaction, act outside of any, settle in the job's last one.
+
+The worker may die between any two of these. A try that was begun and not settled is seen by whoever comes next, and the
+action is told so; nothing is decided twice, because each decision is stored with what it was decided from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from app import catalog as catalogs
+from app import clock
+from app.catalog import Catalog
+from app.health import probe_now, store_now
+from app.health.checking import target_of
+from app.health.core import State
+from app.health.probing import CannotTell
+from app.health.specs import resolve
+from app.infra.db import UnitOfWork, read_only, unit_of_work
+from app.infra.logging import get_logger
+from app.infra.scrub import scrub_text
+from app.infra.text import storable
+from app.jobs.worker import JobContext
+from app.recovery import deciding, looking, playbooks, standing, store, told, triggering
+from app.recovery.acting import Seen, Work
+from app.recovery.core import Again, Done, Effect, Failed, Result, Run, Runner, StepRun, StepState
+from app.recovery.taking import begun, ended
+
+ACT_SECONDS = 60.0
+"""What one try of a step may take in all; actions bound their own waits within it."""
+MOST_MOVES = 100
+LONGEST_TEXT = 1000
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A step that this process has begun to take. `interrupted_at`: when a try before it began that never ended."""
+
+    run: Run
+    step: StepRun
+    interrupted_at: datetime | None = None
+
+
+def advance(ctx: JobContext, run_id: UUID) -> None:
+    """Take the run further: a wait, a verdict, or a step and what came of it."""
+    turn = _take_turn(ctx, run_id)
+    if turn is None:
+        return
+    result = act(turn, catalogs.current(), job_id=ctx.id)
+    with ctx.complete() as uow:
+        run = store.lock(uow, run_id)
+        if run is not None and run.steps[turn.step.place].job_id == ctx.id:
+            settle(uow, ended(run, turn.step.place, result, clock.now()), turn.step.place)
+
+
+def _take_turn(ctx: JobContext, run_id: UUID) -> Turn | None:
+    with unit_of_work() as uow:
+        store.take_guards(uow)
+        run = store.lock(uow, run_id)
+        if run is None or run.ended_at is not None or run.runner is not Runner.ENGINE:
+            return None
+        if _is_held_by_another(uow, run, ctx.id):
+            return None
+        catalog, now = catalogs.current(), clock.now()
+        run, place = decided(uow, run, catalog, now)
+        if place is None:
+            _leave(uow, run, now)
+            return None
+        step = run.steps[place]
+        interrupted_at = step.began_at if step.state is StepState.RUNNING and step.job_id is not None else None
+        if step.effect is Effect.RESTART:
+            store.note_restart(uow, run, place, now)
+        run = begun(run, place, now, job_id=ctx.id)
+        store.save(uow, run)
+        return Turn(run, run.steps[place], interrupted_at)
+
+
+def _is_held_by_another(uow: UnitOfWork, run: Run, job: UUID) -> bool:
+    """Is another job that still lives at a step of this run?"""
+    step = next((step for step in run.steps if step.state is StepState.RUNNING), None)
+    if step is None or step.job_id in (None, job):
+        return False
+    return uow.execute("SELECT 1 FROM jobs WHERE id = :id", id=step.job_id).one_or_none() is not None
+
+
+def decided(uow: UnitOfWork, run: Run, catalog: Catalog, now: datetime) -> tuple[Run, int | None]:
+    """The run after every decision that can be made now, and the step to take, if one is."""
+    for _ in range(MOST_MOVES):
+        decision = deciding.decide(run, looking.look(uow, run, catalog, now), now)
+        run = decision.run
+        if decision.act is not None or run.ended_at is not None or (run.due_at is not None and run.due_at > now):
+            return run, decision.act
+    raise AssertionError("a run has fewer steps than this")
+
+
+def _leave(uow: UnitOfWork, run: Run, now: datetime) -> None:
+    """Store a run that waits, or that has ended."""
+    store.save(uow, run)
+    if run.ended_at is not None:
+        told.concluded(uow, run, now)
+        log.info("a run ended", run=str(run.id), playbook=run.playbook, service=run.service, verdict=run.verdict)
+    else:
+        triggering.ring(uow, run)
+
+
+def settle(uow: UnitOfWork, run: Run, place: int) -> None:
+    """Store what a try came to, tell of it, and have the run taken further."""
+    store.save(uow, run)
+    step = run.steps[place]
+    log.info("a step was taken", run=str(run.id), service=run.service, action=step.action, state=step.state)
+    if step.effect is not Effect.NONE and step.is_over:
+        told.acted(uow, run, step)
+        told.note(uow, run, clock.now(), tell=step.state is StepState.DONE)
+    elif step.is_over:
+        told.note(uow, run, clock.now(), tell=False)
+    triggering.ring(uow, run)
+
+
+def act(turn: Turn, catalog: Catalog, *, job_id: UUID | None = None) -> Result:
+    """Take one step. Whatever goes wrong is a result: a run must come to its end."""
+    run, step = turn.run, turn.step
+    found = playbooks.live(catalog, run, step)
+    service = catalog.services.get(run.service)
+    if isinstance(found, str) or service is None:
+        return Failed(found if isinstance(found, str) else f"the catalogue has no service {run.service} any more")
+    action, options = found
+    now = clock.now()
+    spec = resolve(service)
+    work = Work(
+        run=run,
+        place=step.place,
+        catalog=catalog,
+        service=service,
+        spec=spec,
+        target=target_of(spec),
+        now=now,
+        began_at=step.began_at or now,
+        probe=lambda: probe(run, catalog),
+        tries=step.tries,
+        interrupted_at=turn.interrupted_at,
+        timeout_seconds=ACT_SECONDS,
+        job_id=job_id,
+        last_detail=step.detail,
+    )
+    try:
+        return _bounded(action.act(options, work))
+    except Exception as error:
+        log.exception("an action raised", action=step.action, run=str(run.id))
+        return Failed(f"the action itself failed: {type(error).__name__}")
+
+
+def _bounded(result: Result) -> Result:
+    text = storable(scrub_text(result.text), limit=LONGEST_TEXT)
+    match result:
+        case Done():
+            return Done(text, result.detail, result.healthy)
+        case Failed():
+            return Failed(text, result.detail)
+        case Again():
+            return Again(max(1.0, result.seconds), text, result.detail)
+
+
+def probe(run: Run, catalog: Catalog) -> Seen:
+    """Probe the run's service now, store the result, and say how the service stands after it."""
+    spec, verdict = probe_now(run.service)
+    with unit_of_work() as uow:
+        store_now(uow, spec, verdict)
+    with read_only() as session:
+        found = standing.of_service(session, run.service)
+    playbook = catalog.playbooks.get(run.playbook)
+    over = None if found is None or playbook is None else playbooks.is_over(playbook, found, spec.service)
+    state = found.state if found is not None else State.UNKNOWN
+    confirm = spec.service.confirm_interval
+    if isinstance(verdict, CannotTell):
+        return Seen(None, verdict.why, state, over, confirm)
+    text = verdict.error.text if verdict.error is not None else "answers"
+    return Seen(verdict.ok, text, state, over, confirm, verdict.readings)
