@@ -10,7 +10,6 @@ from typing import Any
 import typer
 
 from app import catalog
-from app.recovery.checks import CHECKS
 from app.catalog import Catalog
 from app.cli import alert_catalogue
 from app.cli.config_reference import markdown
@@ -20,6 +19,7 @@ from app.config import settings
 from app.errors import Invalid, Problem
 from app.health import specs
 from app.infra.scrub import scrub
+from app.recovery.checks import CHECKS
 
 BEGIN, END = "<!-- reference: made by `smm-admin config reference --write docs` -->", "<!-- end of reference -->"
 """Between these the documentation is generated; `make docs` writes it."""

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 import typer
 
 from app import catalog, clock
-from app.recovery.checks import CHECKS
 from app.cli.output import JsonOption, print_json
 from app.config import Settings, settings
 from app.errors import Misconfigured, SmmError
 from app.infra import migrate, readiness
 from app.infra.embedded import ports
 from app.infra.supervisor import lock
+from app.recovery.checks import CHECKS
 
 LEAST_FREE_BYTES = 512 * 1024 * 1024
 SILENT_SECONDS = 60.0

@@ -8,7 +8,6 @@ from typing import Any
 import typer
 
 from app import catalog, clock
-from app.recovery.checks import CHECKS
 from app.cli.output import JsonOption, print_json, print_table
 from app.config import settings
 from app.errors import Transient
@@ -17,6 +16,7 @@ from app.health.document import ENTRY_KEYS
 from app.infra import dbwait
 from app.infra.db import read_only
 from app.infra.words import ago, duration
+from app.recovery.checks import CHECKS
 
 ANSWER_SECONDS = 3.0
 
