@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     job_history_days: int = Field(default=30, ge=1, description="how long finished jobs are kept")
     signal_days: int = Field(default=90, ge=1, description="how long the timeline is kept")
     health_log_days: int = Field(default=90, ge=1, description="how long results of probes are kept")
+    health_hour_days: int = Field(default=100, ge=15, description="how long each hour of availability is kept")
+    health_day_days: int = Field(default=730, ge=91, description="how long each day of availability is kept")
     alert_days: int = Field(default=90, ge=1, description="how long ended alerts and what was told of them are kept")
     idempotency_hours: int = Field(default=24, ge=1, description="how long an Idempotency-Key is remembered")
     body_max_bytes: int = Field(default=4_194_304, ge=1024, description="largest request body the API reads")
