@@ -73,10 +73,14 @@ class Engine:
         document = _bounded(lambda: self._connected().inspect_container(name), self._where.timeout)
         return _container(document)
 
-    def restart(self, name: str, *, stop_seconds: int) -> None:
-        """Stop it, killing it after `stop_seconds`, and start it. The engine goes on even when its answer is late."""
+    def restart(self, name: str, *, stop_seconds: int, within: float | None = None) -> None:
+        """Stop it, killing it after `stop_seconds`, and start it. The engine goes on even when its answer is late.
+
+        `within`: seconds the answer is waited for, where that is not as long as stopping and the time-out take.
+        """
         _check(name)
-        _bounded(lambda: self._connected().restart(name, timeout=stop_seconds), self._where.timeout + stop_seconds)
+        longest = self._where.timeout + stop_seconds
+        _bounded(lambda: self._connected().restart(name, timeout=stop_seconds), min(longest, within or longest))
 
     def close(self) -> None:
         """Give the connections back."""

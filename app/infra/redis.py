@@ -21,8 +21,8 @@ WORKERS_KEY = f"{PREFIX}workers"
 """Hash of worker name → JSON with `at` (seconds since 1970), `queues`, `concurrency`; each worker writes its own."""
 
 
-def connect(url: str, *, timeout_seconds: float = 1.0) -> redis.Redis:
-    """A client whose every wait ends after `timeout_seconds`, and which tries once."""
+def connect(url: str, *, timeout_seconds: float = 1.0, decode: bool = True) -> redis.Redis:
+    """A client whose every wait ends after `timeout_seconds`, and which tries once. `decode` False: it speaks bytes."""
     return redis.Redis.from_url(
         url,
         socket_timeout=timeout_seconds,
@@ -30,7 +30,7 @@ def connect(url: str, *, timeout_seconds: float = 1.0) -> redis.Redis:
         socket_keepalive=True,
         health_check_interval=10,
         retry=Retry(NoBackoff(), 0),
-        decode_responses=True,
+        decode_responses=decode,
     )
 
 
