@@ -128,10 +128,15 @@ def over_because(hold: Hold, modes: Mapping[str, Mode], services: Mapping[str, S
     mode = modes.get(hold.name)
     if mode is None:
         return "the mode left the catalogue"
-    gone = [name for name in hold.cause if name not in services or name not in mode.while_down]
-    back = [name for name in hold.cause if name not in gone]
-    said = [f"{listed(back)} {'is' if len(back) == 1 else 'are'} no longer down"] if back else []
-    return "; ".join([*said, *([f"{listed(gone)} left the catalogue"] if gone else [])])
+    gone = [name for name in hold.cause if name not in services]
+    dropped = [name for name in hold.cause if name not in gone and name not in mode.while_down]
+    back = [name for name in hold.cause if name not in (*gone, *dropped)]
+    said = (
+        f"{listed(back)} {'is' if len(back) == 1 else 'are'} no longer down" if back else "",
+        f"{listed(gone)} left the catalogue" if gone else "",
+        f"{listed(dropped)} left the mode" if dropped else "",
+    )
+    return "; ".join(filter(None, said))
 
 
 def listed(names: Sequence[str]) -> str:
