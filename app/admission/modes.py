@@ -88,7 +88,7 @@ def enter(
     known = catalog.current().modes.get(name)
     if not fall_back and not wait and known is not None:
         fall_back, wait = known.fall_back, known.wait
-    problems = [*_problems(name, by, reason, until, now), *operation_problems(fall_back, wait)]
+    problems = [*_problems(name, by, reason, until, now), *_operations(fall_back, wait)]
     if problems:
         raise Invalid(problems, subject="mode")
     wanted = Wanted(tuple(cause), tuple(fall_back), tuple(wait), reason)
@@ -162,3 +162,11 @@ def _problems(name: str, by: str, reason: str, until: datetime | None, now: date
         yield Problem("reason", f"must have 1 to {LONGEST_TEXT} characters")
     if until is not None and not now < until <= now + LONGEST:
         yield Problem("until", f"must lie in the next {LONGEST.days} days")
+
+
+def _operations(fall_back: Sequence[str], wait: Sequence[str]) -> Iterator[Problem]:
+    if not fall_back and not wait:
+        yield Problem("wait", "must name operations, or fall_back must: the catalogue has no mode of this name")
+        return
+    for problem in operation_problems(fall_back, wait):
+        yield Problem(problem.field.replace("[", ".").replace("]", ""), problem.message)
