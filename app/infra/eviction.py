@@ -29,8 +29,9 @@ SIZED_OF_SAMPLE = 20
 MOST_ROUNDS = 50
 _WALK = 5
 """Places of the hash table looked at in a step of the walk, as a multiple of the batch."""
-_MARGIN = 1.05
-"""A little more than was reckoned: sizes of a sample are not those of all."""
+_CAUTION, _END_GAME_PERCENT, _GENEROSITY = 0.9, 2.0, 1.1
+"""A round aims at a little less than what is to be freed, so that a key goes before one that has rested longer only in
+the last round: the one that begins within so many per cent of the target, and aims at a little more."""
 _FREEING_SECONDS = 1.0
 """Longest wait for the server's thread that frees large values."""
 
@@ -178,11 +179,7 @@ class _Work:
         old = sorted((seconds for seconds in sample.idle if seconds >= least), reverse=True)
         if (not old and sample.whole) or (in_vain and progress.takes_all) or progress.rounds >= MOST_ROUNDS:
             return progress
-        age = least
-        if old and not in_vain:
-            excess = memory.used - memory.ceiling * self._wanted.target_percent / 100
-            share = excess * _MARGIN / sample.bytes if sample.bytes > 0 else 1.0
-            age = old[min(len(old), max(1, round(share * len(sample.idle)))) - 1]
+        age = least if in_vain or not old else _age(old, round(self._share(memory, sample) * len(sample.idle)))
         return replace(
             progress,
             rounds=progress.rounds + 1,
@@ -191,6 +188,12 @@ class _Work:
             of_round=0,
             takes_all=age == least,
         )
+
+    def _share(self, memory: Memory, sample: _Sample) -> float:
+        """Of the keys under the prefix, how much is to go in this round."""
+        above = memory.percent - self._wanted.target_percent
+        aim = _CAUTION if above > _END_GAME_PERCENT else _GENEROSITY
+        return above / 100 * memory.ceiling * aim / sample.bytes if sample.bytes > 0 else 1.0
 
     def _sample(self) -> _Sample:
         """Bounded in number, and by half of the time that is left."""
@@ -252,6 +255,14 @@ class _Work:
     def _now(self) -> float:
         """Seconds since 1970 by the server's clock."""
         return clock.monotonic() + self._ahead
+
+
+def _age(old: list[int], count: int) -> int:
+    """The age from which on there are about `count` keys in `old`, the oldest first: rather fewer than many more."""
+    age = old[min(len(old), max(1, count)) - 1]
+    older = [seconds for seconds in old if seconds > age]
+    too_many = len(older) + old.count(age) > 1.2 * count
+    return older[-1] if older and too_many else age
 
 
 def _parts(keys: list[bytes], size: int) -> Iterator[list[bytes]]:

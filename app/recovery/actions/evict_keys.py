@@ -96,7 +96,7 @@ def _text(options: Options, done: Eviction, before: float) -> str:
         return f"nothing was evicted: memory is at {now:.0f} % of maxmemory already"
     return (
         f"evicted {done.progress.unlinked:,} keys under {storable(options.prefix)},"
-        f" memory {before:.0f} % -> {now:.0f} % of maxmemory"
+        f" memory went from {before:.0f} % to {now:.0f} % of maxmemory"
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from app.config import Settings
 from app.infra import embedded
@@ -21,10 +22,9 @@ SMALL_MB = 32
 def small_server(open_directory: Path) -> Iterator[str]:
     """The URL of a Valkey with 32 MB that refuses writes when they are full."""
     home = open_directory / f"small-{secrets.token_hex(4)}"
-    config = Settings(
-        home=home, database_url=None, redis_url="redis://none", postgres_port=0, redis_maxmemory_mb=SMALL_MB
-    )
-    with embedded.started(config.model_copy(update={"redis_url": None}), only=("redis",)) as urls:
+    elsewhere = SecretStr("postgresql://elsewhere/none")
+    config = Settings(home=home, database_url=elsewhere, redis_url=None, redis_port=0, redis_maxmemory_mb=SMALL_MB)
+    with embedded.started(config) as urls:
         yield urls["redis"]
     shutil.rmtree(home, ignore_errors=True)
 
