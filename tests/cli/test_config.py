@@ -149,7 +149,9 @@ def test_the_examples_in_the_shipped_file_are_fine_once_uncommented(home: Path, 
     lines = (CHECKOUT / "deploy" / "smm-admin.toml").read_text().splitlines()
     start = next(place for place, line in enumerate(lines) if line.startswith("# [services."))
     shown = [
-        line[2:] if line.startswith(("# [", "# ")) and (" = " in line or "[services" in line) else line
+        line[2:]
+        if line.startswith(("# [", "# ")) and (" = " in line or "[services" in line or "[modes" in line)
+        else line
         for line in lines[start:]
     ]
     file = tmp_path / "all.toml"
@@ -160,3 +162,4 @@ def test_the_examples_in_the_shipped_file_are_fine_once_uncommented(home: Path, 
 
     found = catalog.load(file, [catalog_problems], lookup=lambda name: environment.get(name) or variable(name))
     assert {"qdrant", "n8n", "worker", "dashboard", "nightly-export"} <= set(found.services)
+    assert {"no-vectors", "no-workflows"} <= set(found.modes)
