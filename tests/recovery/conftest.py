@@ -1,0 +1,5 @@
+"""Fixtures of recovery's tests."""
+
+from tests.recovery.field import play
+
+__all__ = ["play"]
