@@ -19,6 +19,9 @@ class State(StrEnum):
 OPEN = (State.PENDING, State.FIRING, State.ACKNOWLEDGED)
 SOUNDING = (State.FIRING, State.ACKNOWLEDGED)
 
+ACTIONS_TAKEN = "actions_taken"
+"""The annotation that says what was done about an alert by itself, a line for each action."""
+
 
 class Reason(StrEnum):
     """Why an episode changed; also the event in its history and the label of its metric."""

@@ -31,6 +31,7 @@ class Why(StrEnum):
     ESCALATED = "escalated"
     REMINDED = "reminded"  # the same step of the ladder once more
     ACKNOWLEDGED = "acknowledged"
+    ACTED = "acted"  # something was done about it by itself
     RESOLVED = "resolved"
 
 
@@ -67,7 +68,10 @@ class LadderPlan:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One alert of the group. `muted`: held back now; `not_before`: not told for the first time before that moment."""
+    """One alert of the group. `muted`: held back now; `not_before`: not told for the first time before that moment.
+
+    `acted`: something was done about it of which those who were told do not know yet.
+    """
 
     episode_id: UUID
     state: State
@@ -77,6 +81,7 @@ class Member:
     end_told: bool = False
     muted: bool = False
     not_before: datetime | None = None
+    acted: bool = False
 
     @property
     def sounds(self) -> bool:
@@ -108,6 +113,7 @@ class Tell:
     notify: tuple[str, ...] | None
     begun: tuple[UUID, ...] = ()
     ended: tuple[UUID, ...] = ()
+    acted: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +135,7 @@ class _View:
     audible: tuple[Member, ...]
     fresh: tuple[Member, ...]
     ended: tuple[Member, ...]
+    acted: tuple[UUID, ...]
     unanswered: bool
     answered: bool
 
@@ -141,6 +148,7 @@ class _View:
             audible=audible,
             fresh=tuple(member for member in audible if not member.told and member.state is State.FIRING),
             ended=tuple(m for m in members if m.state is State.RESOLVED and m.told and not m.end_told),
+            acted=tuple(member.episode_id for member in audible if member.acted and member.told),
             unanswered=any(member.told and member.state is State.FIRING for member in audible),
             answered=bool(sounding) and all(member.state is State.ACKNOWLEDGED for member in sounding),
         )
@@ -207,6 +215,8 @@ def _later(group: Group, view: _View, now: datetime) -> Decision:
     ready = _ready(view.fresh, now)
     if (ready or view.ended) and group.told_at is not None and now >= group.told_at + group.timing.interval:
         return _told(group, view, now, Why.ADDED if ready else Why.ENDED, restart=bool(ready) and group.acknowledged)
+    if view.acted:
+        return _acted(group, view, now)
     step = _step(group, now) if view.unanswered else None
     if step is not None:
         return _climb(group, view, now, step)
@@ -216,18 +226,29 @@ def _later(group: Group, view: _View, now: datetime) -> Decision:
 
 
 def _answered(group: Group, view: _View, now: datetime) -> Decision:
+    if group.acknowledged and view.acted:
+        return _acted(group, view, now, held="somebody is at it")
     if group.acknowledged:
         return Decision(group, due_at=_next(group, view, now), held="somebody is at it")
     count = group.told_count + 1
     calm = replace(group, acknowledged=True, waiting_since=None, step=0, repeats=0, told_count=count)
     tell = Tell(Why.ACKNOWLEDGED, f"{Why.ACKNOWLEDGED}-{count}", group.step, ())
-    return Decision(calm, (tell,), due_at=None, held="somebody is at it")
+    return Decision(calm, (tell,), due_at=now if view.acted else None, held="somebody is at it")
+
+
+def _acted(group: Group, view: _View, now: datetime, *, held: str | None = None) -> Decision:
+    """Tell those who know of it what was done; neither the ladder nor the times of messages change by that."""
+    count = group.told_count + 1
+    noted = replace(group, told_count=count)
+    tell = Tell(Why.ACTED, f"{Why.ACTED}-{count}", group.step, (), acted=view.acted)
+    return Decision(noted, (tell,), due_at=_next(noted, replace(view, acted=()), now), held=held)
 
 
 def _told(group: Group, view: _View, now: datetime, why: Why, *, restart: bool) -> Decision:
     """Tell the route's receiver once more: what is new, what is over, what still waits for an answer."""
     ready = _ready(view.fresh, now)
     count = group.told_count + 1
+    acted = view.acted if group.step == 0 else ()  # further up the ladder more people know of it than are told now
     told = replace(group, told_at=now, told_count=count, acknowledged=False)
     if restart or group.waiting_since is None:
         told = replace(told, waiting_since=now, step=0, repeats=0)
@@ -238,8 +259,10 @@ def _told(group: Group, view: _View, now: datetime, why: Why, *, restart: bool) 
         None,
         begun=tuple(member.episode_id for member in ready),
         ended=tuple(member.episode_id for member in view.ended),
+        acted=acted,
     )
-    return Decision(told, (tell,), due_at=_next(told, _after(view, ready), now))
+    left = _after(replace(view, acted=view.acted if not acted else ()), ready)
+    return Decision(told, (tell,), due_at=_next(told, left, now))
 
 
 def _after(view: _View, ready: Sequence[Member]) -> _View:
@@ -305,4 +328,6 @@ def _next(group: Group, view: _View, now: datetime) -> datetime | None:
         moments.append(step[0])
     if any(member.muted for member in view.sounding):
         moments.append(now + LOOK_AGAIN)
+    if view.acted:
+        moments.append(now)
     return min((max(moment, now) for moment in moments), default=None)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from app.alerts.core import Episode, State
+from app.alerts.core import ACTIONS_TAKEN, Episode, State
 from app.alerts.posted import Posted
 
 SIGNAL = "signal"
@@ -67,11 +67,16 @@ def merge(known: Open, post: Posted) -> Open:
     return replace(
         known,
         life=life,
-        annotations={**known.annotations, **post.annotations} if own else post.annotations,
+        annotations={**(known.annotations if own else _ours(known.annotations)), **post.annotations},
         generator_url=post.generator_url or (known.generator_url if own else ""),
         occurrences=known.occurrences + back,
         updated_at=max(known.updated_at or post.received_at, post.received_at),
     )
+
+
+def _ours(annotations: Mapping[str, str]) -> dict[str, str]:
+    """What we have put there, and the next post does not know of."""
+    return {ACTIONS_TAKEN: annotations[ACTIONS_TAKEN]} if ACTIONS_TAKEN in annotations else {}
 
 
 def _spanned(known: Open, post: Posted) -> Episode:

@@ -109,7 +109,10 @@ class GroupRow(Base):
 
 
 class MemberRow(Base):
-    """An episode in a group; when its beginning and its end were first told there."""
+    """An episode in a group; when its beginning and its end were first told there.
+
+    `acted_at`: since when something was done about it of which those who were told do not know yet.
+    """
 
     __tablename__ = "alert_group_members"
     __table_args__ = (Index("ix_alert_group_members_episode", "episode_id"),)
@@ -123,6 +126,7 @@ class MemberRow(Base):
     added_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     told_at: Mapped[datetime | None]
     end_told_at: Mapped[datetime | None]
+    acted_at: Mapped[datetime | None]
 
 
 class NotificationRow(Base):
@@ -130,7 +134,7 @@ class NotificationRow(Base):
 
     `state`: waiting, sending, delivered, failed (given up), skipped. `sent_at` is when the last try began: set without
     an outcome, that try may have arrived. `fact_at` is the moment of what it tells; `reason` is unique within a step
-    ("first", "added-3", "repeated-2", "escalated", "acknowledged-1", "resolved").
+    ("first", "added-3", "repeated-2", "escalated", "acknowledged-1", "acted-4", "resolved").
     """
 
     __tablename__ = "notifications"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,17 +12,11 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.alerts import dependencies, muting, routes, silences, store
+from app.alerts import causes, dependencies, muting, routes, silences, store
 from app.alerts.core import State
-from app.alerts.dependencies import Down, Failing
-from app.alerts.matchers import parse
 from app.alerts.muting import By, Mute, Muting
-from app.catalog import BusinessHours, Catalog, Inhibition, Telling
-from app.health import unconfirmed
+from app.catalog import BusinessHours, Catalog, Telling
 from app.infra.db import UnitOfWork
-
-AFTERMATH = timedelta(seconds=30)
-"""How long a cause still explains its symptoms once its alert is over: they are probed again meanwhile."""
 
 _SILENT = (By.SILENCE, By.INHIBITION, By.MAINTENANCE)
 
@@ -89,25 +83,10 @@ def muting_now(session: Session, now: datetime, catalog: Catalog) -> Muting:
         silences.active(session, now),
         telling.inhibitions,
         telling.mutes,
-        _sources(session, telling.inhibitions),
+        causes.of_inhibitions(session, telling.inhibitions),
         {name: service.maintenance for name, service in catalog.services.items()},
-        dependencies=dependencies.of_catalog(catalog, _down(session, telling, now), _failing(session)),
+        dependencies=dependencies.of_catalog(catalog, causes.down(session, telling, now), causes.failing(session)),
     )
-
-
-def _sources(session: Session, inhibitions: Sequence[Inhibition]) -> Iterator[tuple[str, dict[str, str]]]:
-    """What may inhibit, read when the first target comes."""
-    yield from store.firing(session, source_names(inhibitions))
-
-
-def _down(session: Session, telling: Telling, now: datetime) -> Iterator[Down]:
-    for row in store.fallen(session, dependencies.down_rules(telling.alerts), since=now - AFTERMATH):
-        yield Down(row.service, row.severity, row.fingerprint, row.labels, row.is_over)
-
-
-def _failing(session: Session) -> Iterator[Failing]:
-    for row in unconfirmed.failing(session):
-        yield Failing(row.name, row.severity, row.known_at)
 
 
 def held_of(present: Muting, row: Any, now: datetime, hours: BusinessHours | None) -> Held:
@@ -133,15 +112,3 @@ def hours_of(telling: Telling, severity: str, team: str | None) -> BusinessHours
     """The hours that alerts of this severity wait for by its own ladder; None: they do not."""
     ladder = telling.ladders.get(severity)
     return routes.hours_of(telling, team) if ladder is not None and ladder.business_hours else None
-
-
-def source_names(inhibitions: Sequence[Inhibition]) -> list[str] | None:
-    """The names that causes can have, where every rule names one; None: any alert may be a cause."""
-    names: set[str] = set()
-    for inhibition in inhibitions:
-        matchers = map(parse, inhibition.source)
-        named = [m.value for m in matchers if m.name == "alertname" and m.is_equal and not m.is_regex]
-        if not named:
-            return None
-        names.update(named)
-    return sorted(names)

@@ -17,7 +17,7 @@ from sqlalchemy import Row
 
 from app import catalog as catalogs
 from app import signals
-from app.alerts import counting, history, rules
+from app.alerts import actions, counting, history, rules
 from app.alerts.core import Episode, Reason, State
 from app.alerts.counting import Counted
 from app.alerts.rules import End, Raise
@@ -41,11 +41,12 @@ _OPEN = "SELECT * FROM alert_episodes WHERE state <> 'resolved' AND {} ORDER BY 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """When something was said, who said it, and what its history entry holds."""
+    """When something was said, who said it, what its history entry holds; is it about the health of a service?"""
 
     now: datetime
     source: str
     facts: Mapping[str, Any]
+    about_health: bool
 
 
 def on_signal(uow: UnitOfWork, signal_id: UUID, *, handler: str) -> list[UUID]:
@@ -82,13 +83,16 @@ def apply(
     ends = {item.rule: item for item in found if isinstance(item, End)}
     if not found:
         return []
+    about_health = signal.kind.startswith("health.")
+    if about_health:
+        actions.take_turn(uow, [item.service for item in raises if item.service])
     locked = _lock(uow, [item.fingerprint for item in raises], list(ends), signal.subject)
     known = {row.fingerprint: row for row in locked}
     touched = [row.id for row in locked if row.subject == signal.subject and row.rule in ends]
     for row in locked:
         if row.id in touched:
             _save_life(uow, row.id, counting.ended(life_of(row), ends[row.rule].at, now))
-    said = _Said(now, SOURCE, {"signal": str(signal.id), "kind": signal.kind})
+    said = _Said(now, SOURCE, {"signal": str(signal.id), "kind": signal.kind}, about_health)
     return touched + [_raise(uow, item, known.get(item.fingerprint), said) for item in raises]
 
 
@@ -97,7 +101,7 @@ def raise_now(
 ) -> UUID:
     """Raise one alert without a signal; the id of its episode, which may have been open before."""
     locked = _lock(uow, [raised.fingerprint], [], raised.subject)
-    return _raise(uow, raised, locked[0] if locked else None, _Said(now, source, facts or {}))
+    return _raise(uow, raised, locked[0] if locked else None, _Said(now, source, facts or {}, source == SOURCE))
 
 
 def end_forgotten(uow: UnitOfWork, telling: Telling, now: datetime) -> list[UUID]:
@@ -167,6 +171,7 @@ def _count(raised: Raise, counted: Counted) -> None:
 def _insert(uow: UnitOfWork, raised: Raise, opened: Counted, said: _Said) -> UUID | None:
     """Open an episode; None when another transaction has just opened one of this fingerprint."""
     life = opened.life
+    taken = actions.known(uow, raised.service, said.now) if said.about_health else {}
     row = uow.execute(
         "INSERT INTO alert_episodes (id, fingerprint, name, severity, team, service, labels, annotations, source, rule,"
         " subject, state, starts_at, ends_at, fires_at, fired_at, occurrences, recent, due_at, opened_at, updated_at)"
@@ -181,7 +186,7 @@ def _insert(uow: UnitOfWork, raised: Raise, opened: Counted, said: _Said) -> UUI
         team=raised.team,
         service=raised.service,
         labels=json.dumps(json_safe(raised.labels)),
-        annotations=json.dumps(json_safe(raised.annotations)),
+        annotations=json.dumps(json_safe(raised.annotations | taken)),
         source=said.source,
         rule=raised.rule,
         subject=raised.subject,

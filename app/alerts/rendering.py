@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from app import clock
-from app.alerts.core import SOUNDING, State
+from app.alerts.core import ACTIONS_TAKEN, SOUNDING, State
 from app.alerts.matchers import Matcher, joined
 from app.catalog import SEVERITIES
 from app.infra.words import duration
@@ -16,12 +16,12 @@ from app.notify.message import AlertLine, Event, Link, Message
 
 MOST_LINES = 50
 MOST_LABELS = 12
+MOST_ACTIONS = 60
 
 _PARAGRAPHS = (
     ("Impact", "impact"),
     ("Possible causes", "causes"),
     ("What to do", "recommendation"),
-    ("Actions taken", "actions_taken"),
 )
 _ADDRESS = ("http://", "https://")
 _LINKS = (("Runbook", "runbook"), ("Dashboard", "dashboard"))
@@ -87,7 +87,10 @@ def message_of(about: About, subjects: Sequence[Subject]) -> Message:
         resolved=len(ordered) - len(firing),
         note=about.note,
         fields=(*_fields(first, ordered, about.at), *_pages(told)),
-        paragraphs=tuple((label, told[key]) for label, key in _PARAGRAPHS if told.get(key)),
+        paragraphs=(
+            *((label, told[key]) for label, key in _PARAGRAPHS if told.get(key)),
+            *(("Actions taken", lines) for lines in _actions_taken(ordered)),
+        ),
         links=about.links + _links(told),
         alerts=tuple(_line(subject) for subject in ordered[:MOST_LINES]),
         group_key=f"{about.route}:{joined(Matcher(name, value) for name, value in sorted(about.group_labels.items()))}",
@@ -147,6 +150,17 @@ def _pages(annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for label, key in _LINKS:
         if annotations.get(key) and not annotations[key].startswith(_ADDRESS):
             yield label, annotations[key]
+
+
+def _actions_taken(subjects: Sequence[Subject]) -> Iterator[str]:
+    """What was done about them; of several also about which. Nothing where nothing was."""
+    texts = {subject.annotations.get(ACTIONS_TAKEN, ""): subject.service or subject.name for subject in subjects}
+    if len(texts) == 1:
+        yield from filter(None, texts)
+        return
+    lines = [f"{about}: {line}" for said, about in texts.items() for line in said.splitlines()]
+    if lines:
+        yield "\n".join(lines[:MOST_ACTIONS])
 
 
 def _line(subject: Subject) -> AlertLine:

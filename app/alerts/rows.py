@@ -41,6 +41,7 @@ def member_of(row: Row[Any], mutes: Mapping[muted.Key, muted.Held]) -> Member:
         end_told=row.end_told_at is not None,
         muted=held is not None and held.is_silent,
         not_before=held.not_before if held is not None else None,
+        acted=row.acted_at is not None,
     )
 
 

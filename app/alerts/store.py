@@ -182,14 +182,14 @@ def due_groups(uow: UnitOfWork, now: datetime, limit: int) -> Sequence[Row[Any]]
 
 
 _MEMBERS = (
-    "SELECT m.group_id, m.added_at, m.told_at AS member_told_at, m.end_told_at, e.*"
+    "SELECT m.group_id, m.added_at, m.told_at AS member_told_at, m.end_told_at, m.acted_at, e.*"
     " FROM alert_group_members m JOIN alert_episodes e ON e.id = m.episode_id WHERE m.group_id = ANY(:groups)"
 )
 _HAS_MORE_TO_SAY = " AND NOT (e.state = 'resolved' AND (m.told_at IS NULL OR m.end_told_at IS NOT NULL))"
 
 
 def members_of(session: Session, groups: Sequence[UUID]) -> dict[UUID, list[Row[Any]]]:
-    """The episodes of these groups with their membership (`added_at`, `member_told_at`, `end_told_at`), by group.
+    """The episodes of these groups with their membership (`added_at`, `member_told_at`, `end_told_at`, `acted_at`).
 
     Those of which there is nothing more to say are left out: a group that never closes collects them for months.
     """
@@ -211,34 +211,6 @@ def last_told(session: Session, group: UUID, limit: int) -> Sequence[Row[Any]]:
     ).all()
 
 
-_SEEN = (
-    "labels || jsonb_strip_nulls(jsonb_build_object('severity', severity, 'team', team, 'service', service)) AS labels"
-)
-
-
-def firing(session: Session, names: Sequence[str] | None) -> list[tuple[str, dict[str, str]]]:
-    """Fingerprint and labels (as `routes.seen`) of all that sounds, of these names if they are known: causes."""
-    where = "" if names is None else " AND name = ANY(:names)"
-    rows = session.execute(
-        text(f"SELECT fingerprint, {_SEEN} FROM alert_episodes WHERE state IN {SOUNDING}{where}"),
-        {} if names is None else {"names": list(names)},
-    )
-    return [(row.fingerprint, row.labels) for row in rows]
-
-
-_FALLEN = (
-    "SELECT fingerprint, service, severity, state = 'resolved' AS is_over, {} FROM alert_episodes"
-    " WHERE rule = ANY(:rules) AND service IS NOT NULL AND {}"
-)
-
-
-def fallen(session: Session, rules: Sequence[str], *, since: datetime) -> Sequence[Row[Any]]:
-    """What these rules raised about services and sounds, or sounded until after `since`."""
-    sounds = _FALLEN.format(_SEEN, f"state IN {SOUNDING}")
-    sounded = _FALLEN.format(_SEEN, "state = 'resolved' AND fired_at IS NOT NULL AND resolved_at > :since")
-    return session.execute(text(f"{sounds} UNION ALL {sounded}"), {"rules": list(rules), "since": since}).all()
-
-
 def save_group(uow: UnitOfWork, group_id: UUID, values: Mapping[str, Any]) -> None:
     """Store a group after a decision."""
     uow.execute(
@@ -250,8 +222,16 @@ def save_group(uow: UnitOfWork, group_id: UUID, values: Mapping[str, Any]) -> No
     )
 
 
-def mark_told(uow: UnitOfWork, group_id: UUID, begun: Sequence[UUID], ended: Sequence[UUID], now: datetime) -> None:
-    """Remember whose beginning and whose end were told."""
+def mark_told(
+    uow: UnitOfWork,
+    group_id: UUID,
+    begun: Sequence[UUID],
+    ended: Sequence[UUID],
+    now: datetime,
+    *,
+    acted: Sequence[UUID] = (),
+) -> None:
+    """Remember whose beginning and whose end were told, and of which that something was done about them."""
     if begun:
         uow.execute(
             "UPDATE alert_group_members SET told_at = :now WHERE group_id = :id AND episode_id = ANY(:begun)",
@@ -271,6 +251,12 @@ def mark_told(uow: UnitOfWork, group_id: UUID, begun: Sequence[UUID], ended: Seq
             now=now,
             id=group_id,
             ended=list(ended),
+        )
+    if acted:
+        uow.execute(
+            "UPDATE alert_group_members SET acted_at = NULL WHERE group_id = :id AND episode_id = ANY(:acted)",
+            id=group_id,
+            acted=list(acted),
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,13 +12,14 @@ from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 
 from app import clock, jobs
-from app.alerts import groups, history, ledger, links, muted, overrides, recipients, routes, store
+from app.alerts import addressing, groups, history, ledger, links, muted, store
+from app.alerts.addressing import Pass
 from app.alerts.core import State
 from app.alerts.groups import BROKEN, NOBODY, Decision, Tell, Why
 from app.alerts.recipients import Destination
 from app.alerts.rendering import MOST_LINES, About, message_of
 from app.alerts.rows import group_of, member_of, subject_of
-from app.catalog import Catalog, Telling
+from app.catalog import Catalog
 from app.config import settings
 from app.errors import Transient
 from app.infra import db, ids, metrics
@@ -26,7 +27,7 @@ from app.infra.db import UnitOfWork
 from app.infra.logging import get_logger
 from app.jobs import Priority, Submission
 from app.notify.message import Event, Message
-from app.notify.specs import ChannelSpec, resolve_all
+from app.notify.specs import resolve_all
 
 BATCH = 100
 DELIVER = "tasks.alerts.deliver"
@@ -42,20 +43,11 @@ EVENTS = {
     Why.ESCALATED: Event.ESCALATED,
     Why.REMINDED: Event.ESCALATED,
     Why.ACKNOWLEDGED: Event.ACKNOWLEDGED,
+    Why.ACTED: Event.UPDATED,
     Why.RESOLVED: Event.RESOLVED,
 }
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """What one look at the groups is made of."""
-
-    now: datetime
-    hold_until: datetime | None
-    catalog: Catalog
-    channels: Mapping[str, ChannelSpec]
 
 
 def prepare(now: datetime, hold_until: datetime | None, catalog: Catalog) -> Pass:
@@ -154,14 +146,14 @@ def _save(uow: UnitOfWork, row: Row[Any], decision: Decision, now: datetime) -> 
 def _tell(uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tell, look: Pass) -> list[UUID] | None:
     """Write the notifications of one telling; their ids. None when nobody is configured to be told at all."""
     event = _event(tell, members)
-    addresses, reasons = _addresses(uow, row, members, tell, look)
+    addresses, reasons = addressing.addresses(uow, row, members, tell, look, event=EVENTS[tell.why])
     if not addresses and tell.notify is None:
         return None
     fact_at = _fact_at(tell, members, look.now)
     message = _message(row, members, tell, event, look)
     made = [_notification(row, tell, message, address, fact_at=fact_at) for address in addresses]
     inserted = ledger.insert_notifications(uow, made)
-    store.mark_told(uow, row.id, tell.begun, tell.ended, look.now)
+    store.mark_told(uow, row.id, tell.begun, tell.ended, look.now, acted=tell.acted)
     history.add(
         uow,
         "told",
@@ -179,65 +171,10 @@ def _tell(uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tel
     return inserted
 
 
-def _addresses(
-    uow: UnitOfWork, row: Row[Any], members: Sequence[Row[Any]], tell: Tell, look: Pass
-) -> tuple[list[Destination], Sequence[str]]:
-    """Who is told: the route's receiver, the step's recipients, or everybody who was told before.
-
-    Where the receiver reaches nobody, the first step of the ladder that does is told in its place.
-    """
-    if tell.notify == ():
-        known = [
-            Destination(address.channel, address.destination or None, address.recipient)
-            for address in ledger.told_addresses(uow.session, row.id)
-        ]
-        is_test = _is_test(members)
-        return [address for address in known if _wants(address, EVENTS[tell.why], look, is_test=is_test)], ()
-    swaps = overrides.current(uow.session, look.now)
-    reasons: list[str] = []
-    for names in _words(row, members, tell, look.catalog.telling):
-        found = recipients.expand(names, telling=look.catalog.telling, team=row.team, now=look.now, overrides=swaps)
-        reasons += found.reasons
-        addresses = [address for address in found.destinations if address.enabled]
-        if addresses:
-            return addresses, reasons
-    return [], reasons
-
-
-def _words(row: Row[Any], members: Sequence[Row[Any]], tell: Tell, telling: Telling) -> Iterator[tuple[str, ...]]:
-    """The recipients, and those who take their place where they are nobody."""
-    if tell.notify is not None:
-        yield tell.notify
-        return
-    if telling.alerting.synthetic and _is_test(members):
-        yield telling.alerting.synthetic
-        return
-    if row.receiver:
-        yield (f"receiver:{row.receiver}",)
-    ladder = group_of(row).ladder
-    for step in ladder.steps if ladder is not None else ():
-        yield step.notify
-
-
-def _is_test(members: Sequence[Row[Any]]) -> bool:
-    return all(routes.is_test(member.labels) for member in members)
-
-
 def _event(tell: Tell, members: Sequence[Row[Any]]) -> Event:
     """What a channel makes of it: a test that begins is marked as one."""
     event = EVENTS[tell.why]
-    return Event.TEST if _is_test(members) and event is not Event.RESOLVED else event
-
-
-def _wants(address: Destination, event: Event, look: Pass, *, is_test: bool) -> bool:
-    """Is this channel told of answers and of ends? One that left the catalogue is not.
-
-    The end of a test is only for programs, which would keep it open; people have seen that it arrived.
-    """
-    spec = look.channels.get(address.channel)
-    if spec is None or (is_test and not spec.module.DEDUPLICATES):
-        return False
-    return spec.module.ACKNOWLEDGES if event is Event.ACKNOWLEDGED else spec.channel.send_resolved
+    return Event.TEST if addressing.is_test(members) and event is not Event.RESOLVED else event
 
 
 def _fact_at(tell: Tell, members: Sequence[Row[Any]], now: datetime) -> datetime:
@@ -316,6 +253,8 @@ def note_of(tell: Tell, row: Row[Any], now: datetime) -> str:
             return f"escalated to step {tell.step}: nobody has answered for {minutes} min"
         case Why.ACKNOWLEDGED:
             return "somebody is at it"
+        case Why.ACTED:
+            return "something was done about it: see the actions taken"
         case Why.FIRST | Why.RESOLVED:
             return ""
 

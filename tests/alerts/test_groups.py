@@ -41,8 +41,14 @@ def told(decision: Decision, members: list[Member]) -> list[Member]:
     """The members once what was decided is told."""
     begun = {episode for tell in decision.tell for episode in tell.begun}
     ended = {episode for tell in decision.tell for episode in tell.ended}
+    acted = {episode for tell in decision.tell for episode in tell.acted}
     return [
-        replace(item, told=item.told or item.episode_id in begun, end_told=item.end_told or item.episode_id in ended)
+        replace(
+            item,
+            told=item.told or item.episode_id in begun,
+            end_told=item.end_told or item.episode_id in ended,
+            acted=item.acted and item.episode_id not in acted,
+        )
         for item in members
     ]
 
@@ -139,6 +145,26 @@ def test_a_new_alert_in_an_answered_group_is_told_and_wants_an_answer_of_its_own
     assert (decision.group.acknowledged, decision.group.waiting_since) == (False, after(10))
 
 
+def test_what_was_done_is_told_at_once_and_changes_neither_ladder_nor_times() -> None:
+    state = group(TIMING, told_at=START, told_count=1, waiting_since=START)
+    done = member(told=True, acted=True)
+    decision = decide(state, [done, member()], after(1))
+    assert why(decision) == [Why.ACTED]
+    assert (decision.tell[0].notify, decision.tell[0].begun, decision.tell[0].acted) == ((), (), (done.episode_id,))
+    assert decision.group == replace(state, told_count=2)
+    assert decision.due_at == after(5)
+
+
+def test_what_was_done_is_part_of_a_message_that_comes_anyway_unless_others_were_told_by_the_ladder() -> None:
+    state = group(told_at=START, told_count=1, waiting_since=START)
+    members = [member(told=True, acted=True), member()]
+    decision = decide(state, members, after(1))
+    assert (why(decision), decision.tell[0].acted) == ([Why.ADDED], (members[0].episode_id,))
+    decision = decide(replace(state, step=1), members, after(1))
+    assert (why(decision), decision.tell[0].acted) == ([Why.ADDED], ())
+    assert why(decide(decision.group, told(decision, members), after(1))) == [Why.ACTED]
+
+
 def test_maintenance_cancels_a_running_ladder_and_its_end_tells_again() -> None:
     state = group(told_at=START, told_count=2, step=1, waiting_since=START)
     muted = decide(state, [member(told=True, muted=True)], after(31))
@@ -195,7 +221,7 @@ def test_whatever_happens_each_thing_is_told_once_and_the_end_is_told_to_who_kne
     begun: list[UUID] = []
     decision = Decision(state)
     for _ in range(data.draw(st.integers(1, 25))):
-        action = data.draw(st.sampled_from(["wait", "wait", "change", "add", "mute"]))
+        action = data.draw(st.sampled_from(["wait", "wait", "change", "add", "mute", "act"]))
         if action == "change":
             place = data.draw(st.integers(0, len(members) - 1))
             if members[place].state is not State.RESOLVED:
@@ -205,6 +231,8 @@ def test_whatever_happens_each_thing_is_told_once_and_the_end_is_told_to_who_kne
         elif action == "mute":
             place = data.draw(st.integers(0, len(members) - 1))
             members[place] = replace(members[place], muted=not members[place].muted)
+        elif action == "act":
+            members = [replace(item, acted=item.told and item.state is not State.RESOLVED) for item in members]
         else:
             now += timedelta(minutes=data.draw(st.integers(0, 120)))
         decision = decide(state, members, now)
@@ -213,6 +241,9 @@ def test_whatever_happens_each_thing_is_told_once_and_the_end_is_told_to_who_kne
         begun += [episode for tell in decision.tell for episode in tell.begun]
         loud = {item.episode_id for item in members if not item.muted and item.state is not State.RESOLVED}
         assert all(episode in loud for tell in decision.tell for episode in tell.begun)
+        assert all(episode in loud for tell in decision.tell for episode in tell.acted)
+        if why(decision) == [Why.ACTED]:
+            assert decision.group == replace(state, told_count=state.told_count + 1)
         members, state = told(decision, members), decision.group
         if decision.closed:
             assert all(item.state is State.RESOLVED for item in members)
@@ -223,5 +254,6 @@ def test_whatever_happens_each_thing_is_told_once_and_the_end_is_told_to_who_kne
             assert decision.tell or decision.due_at > now, "it has nothing to say, and asks again at once"
     assert len(reasons) == len(set(reasons))
     assert len(begun) == len(set(begun))
-    if not decision.closed and any(item.state is State.FIRING for item in members):
+    unsaid = any(item.acted and not item.muted and item.state is not State.RESOLVED for item in members)
+    if not decision.closed and (unsaid or any(item.state is State.FIRING for item in members)):
         assert decision.due_at is not None, "somebody still waits, and nobody looks again"

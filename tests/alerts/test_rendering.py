@@ -48,6 +48,17 @@ def fields(message: Message) -> dict[str, str]:
     return dict(message.fields)
 
 
+def test_what_was_done_about_several_says_about_which() -> None:
+    restarted, idle = SAID | {"actions_taken": "restarted"}, SAID
+    one, other = subject(annotations=restarted), subject(1, annotations=idle, service="bank")
+    assert dict(message_of(about(), [one]).paragraphs)["Actions taken"] == "restarted"
+    assert dict(message_of(about(), [one, other]).paragraphs)["Actions taken"] == "shop: restarted"
+    assert "Actions taken" not in dict(message_of(about(), [other]).paragraphs)
+    assert (
+        dict(message_of(about(), [one, subject(2, annotations=restarted)]).paragraphs)["Actions taken"] == "restarted"
+    )
+
+
 def test_one_alert_says_all_that_is_known_of_it() -> None:
     message = message_of(about(), [subject()])
     assert message.title == "Down on shop"

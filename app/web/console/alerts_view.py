@@ -32,6 +32,7 @@ _EVENTS = {
     "timed_out": "ended: nobody refreshed it",
     "closed": "closed",
     "acknowledgement_expired": "acknowledgement ran out",
+    "acted": "something was done about it",
 }
 MOST_EVENTS = 60
 
