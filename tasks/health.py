@@ -1,11 +1,12 @@
-"""The health cycle: due checks are claimed, probed in batches, stored; a flip sends for what depends on it."""
+"""The health cycle: due checks are claimed, probed in batches, stored; a flip sends for what depends; the rollup."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from uuid import UUID
 
-from app import health
+from app import clock, health
+from app.health.availability import passing, rollup
 from app.infra import ids, queue
 from app.infra.db import unit_of_work
 from tasks.base import JobContext, job, plain, tick
@@ -62,3 +63,16 @@ def on_signal(ctx: JobContext, *, signal_id: UUID) -> None:
     """Probe what depends on a service that changed."""
     with ctx.complete() as uow:
         health.on_flip(uow, signal_id, handler="tasks.health.on_signal")
+
+
+@job("tasks.health.roll_up", max_attempts=2)
+def roll_up(ctx: JobContext) -> None:
+    """Roll the present hours up, and judge the error budgets."""
+    with ctx.complete() as uow:
+        passing.run(uow, clock.now())
+
+
+@job(passing.CATCH_UP, max_attempts=2)
+def catch_up(_ctx: JobContext) -> dict[str, int]:
+    """Roll up what was stored late or is behind, for as long as one job may."""
+    return {"hours": rollup.catch_up(clock.now())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app import clock
 from app.alerts import retention as alerts
+from app.health.availability import retention as availability
 from app.jobs import upkeep
 from tasks.base import JobContext, job
 
@@ -18,7 +19,8 @@ def partitions(_ctx: JobContext) -> dict[str, list[str]]:
 def retention(_ctx: JobContext) -> dict[str, object]:
     """Drop what is older than its keeping time."""
     dropped = upkeep.drop_old()
-    return {**dropped, **alerts.drop_old(clock.now())}
+    now = clock.now()
+    return {**dropped, **alerts.drop_old(now), **availability.drop_old(now)}
 
 
 @job("tasks.maintenance.broker_janitor")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -70,3 +71,65 @@ def list_incidents(
     """Incidents, newest first; `before` is the start of the last one of the page before."""
     parameters = {"service": service, "open": open, "limit": limit, "before": before}
     return [Incident(**row._asdict()) for row in session.execute(text(_QUERY), parameters)]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How long something took, in seconds: of `count` cases the median, the 95th percentile and the mean."""
+
+    median: float | None = None
+    p95: float | None = None
+    mean: float | None = None
+    count: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        rounded = {name: getattr(self, name) for name in ("median", "p95", "mean")}
+        return {name: None if value is None else round(value, 3) for name, value in rounded.items()} | {
+            "count": self.count
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """From the first failing moment to the decision (MTTD), and to the first good one (MTTR)."""
+
+    detection: Spread = field(default_factory=Spread)
+    recovery: Spread = field(default_factory=Spread)
+
+
+_SPREAD = """
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY {took}) AS {name}_median,
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY {took}) AS {name}_p95,
+    avg({took})::float8 AS {name}_mean, count({took}) AS {name}_count"""
+_DETECTION = "extract(epoch FROM detected_at - started_at)::float8"
+_RECOVERY = "CASE outcome WHEN 'recovered' THEN extract(epoch FROM recovered_at - started_at)::float8 END"
+_DURATIONS = f"""
+    SELECT service, {_SPREAD.format(took=_DETECTION, name="detection")},
+           {_SPREAD.format(took=_RECOVERY, name="recovery")}
+      FROM incidents
+     WHERE started_at >= :since AND started_at < :until AND NOT in_maintenance AND outcome IS DISTINCT FROM 'removed'
+       AND (CAST(:service AS text) IS NULL OR service = :service)
+     GROUP BY GROUPING SETS ((service), ())"""
+
+
+def durations(
+    session: Session, since: datetime, until: datetime, *, service: str | None = None
+) -> tuple[Durations, dict[str, Durations]]:
+    """(of all together, by service) of the incidents that began from `since` until before `until`.
+
+    What began in maintenance, and what ended because its service left the catalogue, does not count. An incident that
+    is open has been detected and has not recovered.
+    """
+    overall, by_service = Durations(), {}
+    for row in session.execute(text(_DURATIONS), {"since": since, "until": until, "service": service}):
+        found = Durations(_spread(row._asdict(), "detection"), _spread(row._asdict(), "recovery"))
+        if row.service is None:
+            overall = found
+        else:
+            by_service[row.service] = found
+    return overall, by_service
+
+
+def _spread(row: Mapping[str, Any], name: str) -> Spread:
+    return Spread(**{part: row[f"{name}_{part}"] for part in ("median", "p95", "mean", "count")})

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 from sqlalchemy import text
 
-from app import catalog
+from app import catalog, clock
 from app.errors import Invalid
+from app.health.availability import budget, objectives, uptimes
 from app.health.core import State
 from app.infra import db
 from app.infra.metrics.families import gauge
@@ -61,6 +62,28 @@ def services() -> Iterator[Metric]:
         [((row.name,), float(row.flapping)) for row in rows],
     )
     yield gauge("smm_open_incidents", "Incidents that have not ended.", (), [((), incidents)])
+
+
+def availability() -> Iterator[Metric]:
+    """Uptime and error budgets, as the last pass of the rollup left them. Raises Transient without Postgres."""
+    with db.read_within(STATEMENT_MS / 1000) as session:
+        found = uptimes(session, clock.now())
+    try:
+        shall = objectives(catalog.current())
+    except Invalid:
+        shall = {}
+    yield gauge(
+        "smm_service_uptime_ratio",
+        "Share of the known time in which a service was up, without maintenance; not there while nothing is known.",
+        ("service", "window"),
+        [((name, window), uptime.ratio) for name, windows in found.items() for window, uptime in windows.items()],
+    )
+    yield gauge(
+        "smm_error_budget_left_ratio",
+        "Share of a service's error budget of 30 days that is left; below 0 when it is overdrawn.",
+        ("service",),
+        [((name,), budget(shall[name], windows).left_ratio) for name, windows in found.items() if name in shall],
+    )
 
 
 def catalogue() -> Iterator[Metric]:

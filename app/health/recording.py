@@ -13,6 +13,7 @@ from sqlalchemy import Row
 from app import clock, signals
 from app.health import store, warning
 from app.health.announcing import facts_of, labels_of
+from app.health.availability.rollup import note_late
 from app.health.core import Decision, Flip, Policy, ServiceState, State, decide, without_future
 from app.health.results import ProbeResult
 from app.health.warning import WARNING, WARNING_OVER, Known
@@ -72,6 +73,8 @@ def record(
     if saved:
         store.save(uow, [_state_row(saving) for saving in saved])
         store.insert_log(uow, logged)
+        began = [flip.began_at for saving in saved for flip in saving.flips]
+        note_late(uow, [*began, *(row["started_at"] for row in logged)], now or clock.now())
     return [(saving.row.name, flip) for saving in saved for flip in saving.flips]
 
 
