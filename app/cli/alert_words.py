@@ -1,4 +1,4 @@
-"""What is typed after `alerts` and `oncall`: beginnings of ids, times, lengths of time, labels."""
+"""What is typed after commands about alerts, incidents and runs: beginnings of ids, times, lengths of time, labels."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 
 from app.errors import Invalid, NotFound, Problem
 
-Kind = Literal["alert", "silence", "override"]
+Kind = Literal["alert", "silence", "override", "incident", "run"]
 _TABLES: dict[Kind, str] = {
     "alert": "alert_episodes",
     "silence": "alert_silences",
     "override": "on_call_overrides",
+    "incident": "incidents",
+    "run": "recovery_runs",
 }
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _LENGTH = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+")

@@ -15,10 +15,23 @@ from app.admission import metrics as mode_metrics
 from app.alerts import metrics as alert_metrics
 from app.config import settings
 from app.health import metrics as health_metrics
-from app.infra import adminkey, db, metrics
+from app.infra import adminkey, db, metrics, pool_size
 from app.jobs import metrics as engine_metrics
 from app.web import alertmanager, errors
-from app.web.api import alerts, engine, health, jobs, modes, notifications, oncall, schemas, silences, timeline
+from app.web.api import (
+    alerts,
+    availability,
+    engine,
+    health,
+    jobs,
+    modes,
+    notifications,
+    oncall,
+    recovery,
+    schemas,
+    silences,
+    timeline,
+)
 from app.web.console import pages
 from app.web.deps import authenticate
 from app.web.links import pages as link_pages
@@ -39,6 +52,7 @@ def create_app() -> FastAPI:
     metrics.register_collector(engine_metrics.ledger, source="postgres")
     metrics.register_collector(engine_metrics.wire, source="redis")
     metrics.register_collector(health_metrics.services, source="postgres")
+    metrics.register_collector(health_metrics.availability, source="postgres")
     metrics.register_collector(health_metrics.catalogue, source="process")
     metrics.register_collector(alert_metrics.alerts, source="postgres")
     metrics.register_collector(mode_metrics.modes, source="postgres")
@@ -53,8 +67,9 @@ def create_app() -> FastAPI:
     )
     app.state.overviews = Overviews(config)
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(authenticate)], responses=_PROBLEMS)
+    watching = (health.api, availability.router, modes.router, recovery.router)
     alerting = (alerts.router, silences.router, oncall.router, notifications.router)
-    for router in (jobs.router, engine.router, timeline.router, health.api, modes.router, *alerting):
+    for router in (jobs.router, engine.router, timeline.router, *watching, *alerting):
         api.include_router(router)
     app.include_router(api)
     app.include_router(health.router)
@@ -72,11 +87,14 @@ def create_app() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     metrics.start_flusher()
+    follower = pool_size.Follower()
+    follower.start()
     warming = asyncio.create_task(app.state.overviews.current())
     try:
         yield
     finally:
         warming.cancel()
+        follower.stop()
         metrics.stop_flusher()
         app.state.overviews.close()
         db.dispose()
