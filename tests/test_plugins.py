@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,11 +13,14 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import ValidationError
 
+from app.catalog import Docker
 from app.health.probes import kinds
 from app.health.probing import Outcome, Target
 from app.infra import queue
 from app.infra.redis import connect
-from tests.health import local
+from tests.fixtures.answering import HANG, Reply, answering
+from tests.fixtures.certificates import Authority
+from tests.health import local, naming
 
 TIMEOUT_SECONDS = 0.5
 
@@ -47,7 +51,7 @@ def cases(database: str, redis_server: str, tmp_path: Path) -> Iterator[dict[str
     queue.configure(["default"])
     entry = json.dumps({"at": time.time(), "queues": ["default"]})
     closed = local.closed_port()
-    with local.web() as web, local.silent_port() as silent, local.web() as other:
+    with ExitStack() as stack, local.web() as web, local.silent_port() as silent, local.web() as other:
         connect(redis_server).hset("smm:workers", "default@here", entry)
         address = "127.0.0.1"
         yield {
@@ -56,6 +60,7 @@ def cases(database: str, redis_server: str, tmp_path: Path) -> Iterator[dict[str
                 "bad": Case(_target(database_url=database), {"part": "beat"}),
                 "hanging": Case(_target(redis_url=_at_port(redis_server, silent)), {"part": "workers"}),
             },
+            **_others(stack, tmp_path, closed, silent),
             "disk": {
                 "good": Case(_target(), {"path": str(tmp_path)}),
                 "bad": Case(_target(), {"path": str(tmp_path / "missing")}),
@@ -87,6 +92,50 @@ def cases(database: str, redis_server: str, tmp_path: Path) -> Iterator[dict[str
             },
         }
     queue.configure(before)
+
+
+def _others(stack: ExitStack, tmp_path: Path, closed: int, silent: int) -> dict[str, dict[str, Case]]:
+    """The kinds that need servers of their own."""
+    state = Reply(body={"State": {"Status": "running", "Running": True}})
+    answers = {"GET /containers/web/json": state, "GET /healthz": Reply(), "GET /readyz": Reply(), "GET /me": Reply()}
+    well = stack.enter_context(answering(answers))
+    ill = stack.enter_context(answering({"GET /me": Reply(401)}))
+    stuck = stack.enter_context(answering(dict.fromkeys(answers, HANG)))
+    names = {("a.example.", "A"): ["192.0.2.1"], ("slow.example.", "A"): naming.SILENT}
+    server = stack.enter_context(naming.name_server(names))
+    authority = Authority(tmp_path)
+    secure = stack.enter_context(local.web(authority.sign("127.0.0.1").both))
+
+    def http(**options: object) -> dict[str, Case]:
+        path = options.pop("path", "")
+        servers = {"good": well, "bad": ill, "hanging": stuck}
+        return {mood: Case(_target(), {"url": f"{found.url}{path}", **options}) for mood, found in servers.items()}
+
+    def engine(port: int, **more: object) -> Case:
+        where = Docker(host=f"tcp://127.0.0.1:{port}")
+        return Case(_target(docker=where, **more), {"container": "web"})
+
+    trusting = {"host": "127.0.0.1", "ca_file": str(authority.file)}
+    return {
+        "dns": {
+            "good": Case(_target(), {"name": "a.example", "server": server}),
+            "bad": Case(_target(), {"name": "b.example", "server": server}),
+            "hanging": Case(_target(), {"name": "slow.example", "server": server}),
+        },
+        "docker": {
+            "good": engine(well.port),
+            "bad": engine(closed, told_code="engine"),
+            "hanging": engine(stuck.port),
+        },
+        "n8n": http(),
+        "platform": http(path="/me", token="t0ken"),
+        "qdrant": http(),
+        "tls": {
+            "good": Case(_target(), {**trusting, "port": secure.port}),
+            "bad": Case(_target(), {**trusting, "port": closed}),
+            "hanging": Case(_target(), {**trusting, "port": silent}),
+        },
+    }
 
 
 @pytest.mark.parametrize("kind", kinds())
@@ -131,7 +180,7 @@ def test_a_probe_of_a_thing_that_is_not_well_fails_with_a_code_and_a_text(kind: 
     assert outcome.error.text
 
 
-@pytest.mark.parametrize("kind", ["celery", "http", "postgres", "redis", "tcp"])
+@pytest.mark.parametrize("kind", sorted(set(kinds()) - {"disk", "heartbeat", "memory"}))
 def test_a_probe_of_a_thing_that_hangs_ends_at_its_timeout(kind: str, cases: dict[str, dict[str, Case]]):
     case = cases[kind]["hanging"]
     started = time.monotonic()

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import catalog, clock
+from app.catalog import Docker
 from app.config import settings
 from app.errors import Misconfigured, NotFound, SmmError
 from app.health import prober, store
@@ -41,7 +42,10 @@ def target_of(
         database_url=_or_none(config.database),
         redis_url=_or_none(config.redis),
         watched_since=watched_since,
+        docker=catalog.current().docker if spec.service.kind == "docker" else Docker(),
         stood=last.levels if last is not None else {},
+        told_at=last.finished_at if last is not None else None,
+        told_code=last.error.code if last is not None and last.error is not None else None,
     )
 
 
@@ -136,9 +140,14 @@ def _targets(specs: Sequence[Spec]) -> dict[str, Target]:
             raise
         return targets
     for row in past:
-        target = replace(targets[row.name], stood=row.levels or {})
-        heard = row.name in calling
-        targets[row.name] = target.heard(row.registered_at, row.last_heartbeat_at) if heard else target
+        targets[row.name] = replace(
+            targets[row.name],
+            registered_at=row.registered_at,
+            last_heartbeat_at=row.last_heartbeat_at,
+            stood=row.levels or {},
+            told_at=row.last_finished_at,
+            told_code=row.code,
+        )
     return targets
 
 

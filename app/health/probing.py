@@ -12,7 +12,7 @@ A failure that the probe expects is an Outcome with an error, never an exception
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from app import clock
+from app.catalog import Docker
 from app.health.results import ProbeError, Threshold
 
 
@@ -47,7 +48,7 @@ class Target:
     """One service to probe, with the addresses of our own servers for the probes that default to them.
 
     `watched_since`: when a watcher that starts together with what it watches began; None for all others. `stood`: the
-    levels of the result before, by reading.
+    levels of the last result, by reading; `told_at`, `told_code`: when it ended, and the code of its error.
     """
 
     name: str
@@ -58,14 +59,13 @@ class Target:
     registered_at: datetime | None = None
     last_heartbeat_at: datetime | None = None
     watched_since: datetime | None = None
+    docker: Docker = field(default_factory=Docker, repr=False)
     stood: Mapping[str, str] = field(default_factory=dict)
+    told_at: datetime | None = None
+    told_code: str | None = None
 
     def deadline(self) -> Deadline:
         return Deadline(self.timeout_seconds)
-
-    def heard(self, registered_at: datetime, last_heartbeat_at: datetime | None) -> Target:
-        """The same for a service that calls us."""
-        return replace(self, registered_at=registered_at, last_heartbeat_at=last_heartbeat_at)
 
 
 @dataclass(frozen=True, slots=True)

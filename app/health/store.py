@@ -159,10 +159,10 @@ def beat(uow: UnitOfWork, name: str) -> bool:
 
 
 def pasts(session: Session, names: Sequence[str]) -> Sequence[Row[Any]]:
-    """Per service: when it was registered, when it last called, the levels of its last result (null: none is known)."""
+    """Per service: when it was registered and last called; of its last result the end, the levels, the error's code."""
     query = (
-        "SELECT name, registered_at, last_heartbeat_at, last_result->'levels' AS levels"
-        " FROM services WHERE name = ANY(:names)"
+        "SELECT name, registered_at, last_heartbeat_at, last_finished_at, last_result->'levels' AS levels,"
+        " last_result->'error'->>'code' AS code FROM services WHERE name = ANY(:names)"
     )
     return session.execute(sql(query), {"names": list(names)}).all()
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import ssl
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from pydantic import AnyHttpUrl, Field, SecretStr, field_validator
+from pydantic import AnyHttpUrl, Field, SecretStr
 
-from app import __version__, clock
-from app.health.probes import _client, _network
-from app.health.probing import Deadline, Defaults, Outcome, Target, TimedOut, failed, milliseconds_since
-from app.health.probing import Options as BaseOptions
+from app import clock
+from app.health.probes import _client, _http
+from app.health.probing import Deadline, Defaults, Outcome, Target, failed, milliseconds_since
 from app.health.results import Threshold
 
 KIND = "http"
@@ -37,42 +33,21 @@ ADVICE = {
     "tls_days_left": "Renew the certificate.",
 }
 _REDIRECTS = 5
-_STATUS = re.compile(r"([1-5]\d\d)(?:-([1-5]\d\d))?")
 
 
-class Options(BaseOptions):
+class Options(_http.Address):
     """The request and what its answer must be."""
 
     url: AnyHttpUrl = Field(description="address to request")
     method: Literal["GET", "HEAD", "POST"] = Field(default="GET", description="request method")
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="request headers; never shown")
-    expect_status: str = Field(default="200-299", description='accepted statuses, as in "200-299,401"')
+    expect_status: _http.Statuses = Field(default="200-299", description='accepted statuses, as in "200-299,401"')
     follow_redirects: bool = Field(default=False, description="follow up to five; headers go to the first host only")
     body_contains: str | None = Field(default=None, min_length=1, description="text that the body must contain")
     json_equals: dict[str, str | int | float | bool | None] | None = Field(
         default=None, description='values the JSON body must hold, by dotted path: {"db.status" = "ok"}'
     )
     max_body_bytes: int = Field(default=65_536, ge=1, le=16_777_216, description="of the body, at most this is read")
-    verify_tls: bool = Field(default=True, description="refuse certificates that cannot be verified")
-    ca_file: Path | None = Field(default=None, description="PEM file of a private certificate authority")
-
-    @field_validator("expect_status")
-    @classmethod
-    def _statuses(cls, value: str) -> str:
-        if not all(_STATUS.fullmatch(part.strip()) for part in value.split(",")):
-            raise ValueError('must be statuses or ranges such as "200-299,401"')
-        return value
-
-    @field_validator("ca_file")
-    @classmethod
-    def _readable(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError("is no file")
-        return value
-
-    def accepts(self, status: int) -> bool:
-        found = (_STATUS.fullmatch(part.strip()) for part in self.expect_status.split(","))
-        return any(int(match[1]) <= status <= int(match[2] or match[1]) for match in found if match)
 
 
 def probe(target: Target, options: Options) -> Outcome:
@@ -81,33 +56,22 @@ def probe(target: Target, options: Options) -> Outcome:
     try:
         with _client.within(deadline):
             return _ask(options, deadline)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, TimedOut) as error:
-        return _failure(error, target.timeout_seconds)
-
-
-def _failure(error: Exception, seconds: float) -> Outcome:
-    match error:
-        case httpx.TimeoutException():
-            return Outcome(error=_network.describe(TimedOut(), seconds))
-        case httpx.RemoteProtocolError():
-            return failed("protocol", "the answer is not HTTP, or was cut off")
-        case _:
-            return Outcome(error=_network.describe(error, seconds))
+    except _http.TROUBLES as error:
+        return _http.failure(error, target.timeout_seconds)
 
 
 def _ask(options: Options, deadline: Deadline) -> Outcome:
     shared = _client.client(verify=options.verify_tls, ca_file=options.ca_file)
     started = clock.monotonic()
-    headers = {"Accept-Encoding": "identity", "User-Agent": f"smm-admin/{__version__}"}
     secret = {name: value.get_secret_value() for name, value in options.headers.items()}
-    request = shared.build_request(options.method, str(options.url), headers={**headers, **secret})
+    request = shared.build_request(options.method, str(options.url), headers={**_http.HEADERS, **secret})
     origin = _origin(request)
     for _ in range(_REDIRECTS + 1):
         response = shared.send(request, stream=True, follow_redirects=False)
         try:
             if not (options.follow_redirects and response.next_request is not None):
                 readings: dict[str, object] = {"status_code": response.status_code} | _tls(response)
-                body = b"".join(_body(response, options.max_body_bytes, deadline))
+                body = b"".join(_http.read(response, options.max_body_bytes, deadline))
                 return _judge(options, response.status_code, body, readings, milliseconds_since(started))
             request = response.next_request
         finally:
@@ -132,18 +96,8 @@ def _tls(response: httpx.Response) -> dict[str, object]:
     return {"tls_days_left": int((expires - clock.now().timestamp()) // 86_400)}
 
 
-def _body(response: httpx.Response, limit: int, deadline: Deadline) -> Iterator[bytes]:
-    left = limit
-    for chunk in response.iter_raw():
-        deadline.remaining()
-        yield chunk[:left]
-        left -= len(chunk)
-        if left <= 0:
-            return
-
-
 def _judge(options: Options, status: int, body: bytes, readings: dict[str, object], latency_ms: float) -> Outcome:
-    if not options.accepts(status):
+    if not _http.accepts(options.expect_status, status):
         outcome = failed("status", f"answered {status}, expected {options.expect_status}", readings=readings)
     elif options.body_contains is not None and options.body_contains.encode() not in body:
         outcome = failed("body", "the body does not contain the expected text", readings=readings)
