@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from app import catalog, signals
-from app.alerts import catalog_check, raising, recipients, routes, rules
+from app.alerts import catalog_check, dependencies, raising, recipients, routes, rules
 from app.catalog import Catalog
 from app.cli import alert_catalogue
 from app.cli.config import BEGIN, END
@@ -45,7 +45,7 @@ HighErrorRate CriticalErrorRate PlatformAuthenticationFailed RateLimitLow RateLi
 SlowPostGeneration SlowAPICalls HighRetryRate QueueBackingUp QueueCriticallyBackedUp HighValidationFailureRate
 NoPostsBeingSent PlatformDown ConsecutiveFailures
 SMM_ServiceDown SMM_ServiceDegraded SMM_ServiceFlapping SMM_JobDead SMM_IntakeRejected SMM_NotificationFailed
-SMM_SyntheticAlert SMM_SyntheticAlertFailed SMM_AlertTickLate
+SMM_SyntheticAlert SMM_SyntheticAlertFailed SMM_AlertTickLate SMM_RecoveryFailed
     """,
 )
 
@@ -299,3 +299,30 @@ def test_an_alert_of_a_service_reads_well_and_goes_to_its_team() -> None:
     assert made.annotations["description"] == "Its probes fail (refused); noticed 10.4 s after the first failure."
     assert made.annotations["runbook"] == "docs/runbooks/service-down.md"
     assert (made.team, made.severity) == ("business", "error")
+
+
+def test_a_repair_that_did_not_help_is_told_with_all_that_was_tried_until_the_trouble_is_over() -> None:
+    labels = {"service": "web", "kind": "http", "severity": "critical", "playbook": "service-restart"}
+    facts = {
+        "run": "r1", "playbook": "service-restart", "why": "every step was taken, and it did not help",
+        "advice": "Read the container's log.", "since": "2026-03-02T11:58:00+00:00",
+        "actions": ["12:03:05 restarted container claw-web", "12:03:35 probed web: refused"],
+    }  # fmt: skip
+    found = Signal(UUID(int=1), "recovery.escalated", "web", 1, labels, facts, NOW)
+    [made] = rules.matching(shipped().telling, found, teams={"web": "business"})
+    assert isinstance(made, rules.Raise)
+    assert (made.name, made.team, made.severity, made.service) == ("SMM_RecoveryFailed", "business", "critical", "web")
+    assert made.starts_at == NOW - timedelta(minutes=2)
+    said = made.annotations
+    assert said["summary"] == "web could not be repaired: every step was taken, and it did not help"
+    assert said["description"].endswith("Tried: 12:03:05 restarted container claw-web, 12:03:35 probed web: refused.")
+    assert said["recommendation"] == "Read the container's log. `smm-admin recovery show r1` has every step."
+    for kind in ("health.up", "health.recovered", "health.warning_over", "health.removed", "recovery.recovered"):
+        over = Signal(UUID(int=2), kind, "web", 2, {}, {}, NOW)
+        assert rules.End("SMM_RecoveryFailed", "web", NOW) in rules.matching(shipped().telling, over)
+
+
+def test_the_alerts_that_say_that_a_service_is_down_are_causes() -> None:
+    assert dependencies.down_rules(shipped().telling.alerts) == [
+        "SMM_ServiceDown", "SMM_DatabaseConnectionFailure", "SMM_RedisConnectionFailure", "SMM_AlertTickLate",
+    ]  # fmt: skip
