@@ -68,6 +68,7 @@ log = get_logger(__name__)
 
 _engine: Engine | None = None
 _pool_size: int | None = None
+_application_name = "smm-admin"
 
 
 def make_engine(config: Settings, *, pool_size: int, application_name: str = "smm-admin") -> Engine:
@@ -117,13 +118,32 @@ def use_pool_size(size: int) -> None:
     _pool_size = size
 
 
+def present_as(name: str) -> None:
+    """Say how this process's sessions are named in pg_stat_activity; before the first query."""
+    global _application_name
+    _application_name = name
+
+
 def engine() -> Engine:
     """The process's engine, made at first use."""
     global _engine
     if _engine is None:
-        config = settings()
-        _engine = make_engine(config, pool_size=_pool_size or config.db_pool_size)
+        _engine = _make()
     return _engine
+
+
+def _make() -> Engine:
+    config = settings()
+    return make_engine(config, pool_size=_pool_size or config.db_pool_size, application_name=_application_name)
+
+
+def resize_pool(size: int) -> None:
+    """Keep `size` connections from now on, while others work: what is in use is finished on its old connection."""
+    global _engine
+    use_pool_size(size)
+    if _engine is not None:
+        old, _engine = _engine, _make()
+        old.dispose()
 
 
 def after_fork(*, pool_size: int) -> None:

@@ -16,6 +16,8 @@ Everything in `send` ends at `delivery.timeout_seconds`.
 from __future__ import annotations
 
 import hashlib
+import hmac
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
@@ -80,6 +82,34 @@ BaseUrl = Annotated[str, AfterValidator(_base)]
 
 SecretUrl = Annotated[SecretStr, AfterValidator(_http_secret)]
 """An address that is itself the key to it."""
+
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_OURS = frozenset({"content-type", "content-length", "host", "idempotency-key", "x-smm-signature", "x-smm-event"})
+
+
+def _sendable(value: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name, text in value.items():
+        if not _HEADER.fullmatch(name) or name.lower() in _OURS:
+            raise ValueError(f'"{name}" is no header that can be given')
+        plain = text.get_secret_value()
+        if not plain.isascii() or not plain.isprintable():
+            raise ValueError(f'the value of "{name}" must be printable ASCII')
+    return value
+
+
+Headers = Annotated[dict[str, SecretStr], AfterValidator(_sendable)]
+"""More request headers, none of which is one of ours."""
+
+
+def signature(secret: SecretStr, body: bytes) -> str:
+    """What X-Smm-Signature holds: `sha256=` and the body's HMAC-SHA256 in hex."""
+    return f"sha256={hmac.new(secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()}"
+
+
+def host_of(url: SecretStr) -> str:
+    """All that may be shown of an address that is a key."""
+    return httpx.URL(url.get_secret_value()).host
 
 
 def digest(secret: str) -> str:

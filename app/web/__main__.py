@@ -12,7 +12,7 @@ import uvicorn
 
 from app.config import Settings, settings
 from app.errors import Misconfigured
-from app.infra import dbwait, logging
+from app.infra import db, dbwait, logging, pool_size
 
 KEEP_ALIVE_SECONDS = 15
 GRACEFUL_SECONDS = 10
@@ -57,6 +57,7 @@ def main() -> int:
         from app.web.main import create_app  # noqa: PLC0415  after the port is ours: a second start fails at once
 
         dbwait.bound_waits(DATABASE_SECONDS)
+        db.present_as(pool_size.SESSIONS)
         app = create_app()
     except Misconfigured as error:
         sys.stderr.write(f"web: {error}\n")

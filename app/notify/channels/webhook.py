@@ -6,19 +6,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import re
 from typing import Any
 
-import httpx
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr
 
 from app import clock
 from app.infra.text import json_safe
 from app.notify.calling import fitted, judged, post
+from app.notify.channel import Headers, Rate, SecretUrl, digest, host_of, signature
 from app.notify.channel import Options as BaseOptions
-from app.notify.channel import Rate, SecretUrl, digest
 from app.notify.message import AlertLine, Delivery, Event, Message, Outcome
 
 KIND = "webhook"
@@ -34,8 +30,6 @@ MAX_BYTES = 1_000_000
 
 NEVER = "0001-01-01T00:00:00Z"
 _ALERTS = (50, 25, 10, 5, 1, 0)
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_OURS = frozenset({"content-type", "content-length", "host", "idempotency-key", "x-smm-signature", "x-smm-event"})
 
 
 class Options(BaseOptions):
@@ -43,24 +37,13 @@ class Options(BaseOptions):
 
     url: SecretUrl = Field(description="address to post to")
     secret: SecretStr | None = Field(default=None, description="signs the body: X-Smm-Signature")
-    headers: dict[str, SecretStr] = Field(default_factory=dict, description="more request headers; never shown")
-
-    @field_validator("headers")
-    @classmethod
-    def _sendable(cls, value: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, text in value.items():
-            if not _HEADER.fullmatch(name) or name.lower() in _OURS:
-                raise ValueError(f'"{name}" is no header that can be given')
-            plain = text.get_secret_value()
-            if not plain.isascii() or not plain.isprintable():
-                raise ValueError(f'the value of "{name}" must be printable ASCII')
-        return value
+    headers: Headers = Field(default_factory=dict, description="more request headers; never shown")
 
 
 def destination(options: Options, _to: str | None) -> str:
     """`webhook:HOST:` and a digest of the address."""
     url = options.url.get_secret_value()
-    return f"{KIND}:{httpx.URL(url).host}:{digest(url)}"
+    return f"{KIND}:{host_of(options.url)}:{digest(url)}"
 
 
 def send(delivery: Delivery, options: Options) -> Outcome:
@@ -70,8 +53,7 @@ def send(delivery: Delivery, options: Options) -> Outcome:
     headers = {name: value.get_secret_value() for name, value in options.headers.items()}
     headers |= {"Idempotency-Key": _header(message.key), "X-Smm-Event": message.event.value}
     if options.secret is not None:
-        signature = hmac.new(options.secret.get_secret_value().encode(), body, hashlib.sha256).hexdigest()
-        headers["X-Smm-Signature"] = f"sha256={signature}"
+        headers["X-Smm-Signature"] = signature(options.secret, body)
     return judged(post(delivery, options.url.get_secret_value(), body, headers=headers), page_is_answer=True)
 
 

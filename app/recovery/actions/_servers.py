@@ -19,7 +19,7 @@ from app.recovery.acting import Failed, Result, Work
 LONGEST_WAIT = 5.0
 """Seconds for one answer of Redis."""
 
-_REFUSED = ("noperm", "unknown command", "can't execute", "not allowed", "unknown subcommand")
+_REFUSED = ("unknown command", "unknown subcommand", "not allowed")
 
 
 def given_url(work: Work) -> str | None:
@@ -30,7 +30,15 @@ def given_url(work: Work) -> str | None:
 
 def on_redis(work: Work, do: Callable[[Any], Result]) -> Result:
     """`do` with a client that speaks bytes, each of its waits bounded; Redis's troubles as a failure in words."""
-    url = given_url(work) or work.target.redis_url
+    return _on_redis(work, given_url(work) or work.target.redis_url, do)
+
+
+def on_products_redis(work: Work, do: Callable[[Any], Result]) -> Result:
+    """The same for the product's own server, whatever the step's service is."""
+    return _on_redis(work, work.target.redis_url, do)
+
+
+def _on_redis(work: Work, url: str | None, do: Callable[[Any], Result]) -> Result:
     if url is None:
         return Failed("the product has no Redis address")
     seconds = min(LONGEST_WAIT, work.timeout_seconds / 4)
@@ -65,10 +73,10 @@ def redis_words(error: Exception, seconds: float) -> str:
     return "Redis refuses connections" if refused else f"Redis cannot be reached: {type(error).__name__}"
 
 
-def is_refusal(error: redis.RedisError) -> bool:
+def is_refusal(error: redis.ResponseError) -> bool:
     """Does the server not let this command be used? Managed ones often do not."""
     said = str(error).lower()
-    return isinstance(error, redis.ResponseError) and any(words in said for words in _REFUSED)
+    return isinstance(error, redis.exceptions.NoPermissionError) or any(words in said for words in _REFUSED)
 
 
 def on_postgres(work: Work, do: Callable[[_pg.Session], Result], *, seconds: float) -> Result:

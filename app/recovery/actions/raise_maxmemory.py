@@ -79,7 +79,7 @@ def _decided(options: Options, memory: eviction.Memory) -> Result:
     if memory.machine and to_bytes > memory.machine * _OF_MACHINE:
         return Failed(f"the machine has {_mb(memory.machine)} of memory, too little for maxmemory = {_mb(to_bytes)}")
     detail = {"from_bytes": memory.ceiling, "to_bytes": to_bytes, "used_bytes": memory.used}
-    return Again(0, f"will raise maxmemory to {_mb(to_bytes)}", detail)
+    return Again(0, f"about to raise maxmemory to {_mb(to_bytes)}", detail)
 
 
 def _persisted(client: Any) -> str:
