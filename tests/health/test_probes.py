@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -20,8 +22,10 @@ from app.health.probes import celery, disk, heartbeat, memory, postgres, redis, 
 from app.health.probing import CannotTell, Outcome, Target
 from app.infra import queue
 from app.infra.db import unit_of_work
+from app.infra.pool_size import SESSIONS
 from app.infra.redis import WORKERS_KEY, connect
 from tests.fixtures.servers import Servers
+from tests.fixtures.waiting import until
 from tests.health import local
 
 
@@ -50,6 +54,11 @@ class TestPostgres:
     def probe(self, url: str, **more: object) -> Outcome:
         return postgres.probe(target(database_url=url, **more), postgres.Options())
 
+    def read(self, url: str, options: postgres.Options) -> Mapping[str, Any]:
+        outcome = postgres.probe(target(database_url=url), options)
+        assert outcome.error is None
+        return outcome.readings
+
     def test_reads_latency_connections_queries_and_size(self, database: str):
         others = [psycopg2.connect(database) for _ in range(3)]
         outcome = self.probe(database)
@@ -70,15 +79,46 @@ class TestPostgres:
             _wait(waiter)
             waiter.cursor().execute("SELECT count(*) FROM services")
             options = postgres.Options(slow_seconds=0.1)
-            deadline = time.monotonic() + 5
-            while time.monotonic() < deadline:
-                readings = postgres.probe(target(database_url=database), options).readings
-                if readings["blocked_queries"] == 1 and readings["slow_queries"] == 1:
-                    return
-            pytest.fail(f"never seen: {readings}")
+            readings = until(lambda: found if (found := self.read(database, options))["slow_queries"] == 1 else None)
+            assert readings["blocked_queries"] == 1
+            assert readings["longest_query_s"] >= 0.1
+            assert readings["longest_blocked_s"] >= 0.1
+            assert readings["idle_in_transaction"] == 1
+            assert readings["longest_idle_in_transaction_s"] >= 0
         finally:
             waiter.close()
             holder.close()
+        assert self.read(database, options)["longest_blocked_s"] == 0
+
+    def test_sees_how_the_web_processes_use_their_connections(self, database: str):
+        idle = psycopg2.connect(database, application_name=SESSIONS)
+        busy = psycopg2.connect(database, application_name=SESSIONS)
+        busy.cursor().execute("SELECT 1")
+        try:
+            readings = self.read(database, postgres.Options())
+            elsewhere = self.read(database, postgres.Options(url=database))
+        finally:
+            idle.close()
+            busy.close()
+        assert (readings["pool_connections"], readings["pool_in_use"]) == (2, 1)
+        assert "pool_in_use" not in elsewhere
+
+    def test_reads_the_size_no_more_often_than_asked(self, database: str):
+        seldom, always = postgres.Options(deep_seconds=3600), postgres.Options(deep_seconds=0)
+        before = self.read(database, seldom)["size_mb"]
+        with psycopg2.connect(database) as connection:
+            connection.cursor().execute(
+                "CREATE TABLE big AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 9999) n"
+            )
+        assert self.read(database, seldom)["size_mb"] == before
+        assert self.read(database, always)["size_mb"] > before + 5
+        assert self.read(database, seldom)["size_mb"] > before + 5
+
+    def test_reads_what_the_server_has_counted(self, database: str):
+        readings = self.read(database, postgres.Options())
+        assert readings["deadlocks"] == 0
+        assert readings["replicas"] == 0
+        assert 0 < until(lambda: self.read(database, postgres.Options()).get("cache_hit_rate")) <= 1
 
     def test_refused_wrong_password_and_missing_database_each_have_their_code(self, database: str):
         assert self.probe(with_port(database, local.closed_port())).error.code == "refused"
@@ -126,7 +166,25 @@ class TestRedis:
         assert readings["memory_percent"] < 90
         assert readings["clients"] >= 1
         assert readings["evictions"] == 0
-        assert readings["aof"] == "ok"
+        assert (readings["aof"], readings["aof_last_rewrite"]) == ("ok", "ok")
+        assert readings["maxmemory_policy"] == client.config_get("maxmemory-policy")["maxmemory-policy"]
+        assert readings["keys"] == 1
+        assert readings["fragmentation"] > 0
+        assert readings["rdb_last_save_age_s"] >= 0
+        assert (readings["replicas"], readings["rejected_connections"], readings["role"]) == (0, 0, "master")
+
+    def test_sees_clients_that_wait_for_a_message(self, redis_server: str):
+        waiting = connect(redis_server)
+        thread = threading.Thread(target=waiting.blpop, args=("nothing-comes", 5))
+        thread.start()
+        until(lambda: self.probe(redis_server).readings["blocked_clients"] == 1)
+        connect(redis_server).lpush("nothing-comes", "something")
+        thread.join(5)
+
+    def test_a_replica_that_lost_its_primary_is_degraded(self):
+        outcome = redis._outcome({"role": "slave", "master_link_status": "down"}, 1.0)
+        assert outcome.degraded == "replication is broken: this replica has lost its primary"
+        assert outcome.readings["keys"] == 0
 
     def test_refused_wrong_password_and_no_address_each_have_their_code(self, redis_server: str):
         assert self.probe(with_port(redis_server, local.closed_port())).error.code == "refused"

@@ -74,11 +74,14 @@ class Session:
 
     def row(self, statement: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The first row of a question's answer."""
+        return next(iter(self.rows(statement, parameters)), ())
+
+    def rows(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Every row of a question's answer."""
         cursor = self._connection.cursor()
         cursor.execute(statement, parameters)
         self._wait()
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row or ()
+        return cursor.fetchall()
 
     def _wait(self) -> None:
         while True:
