@@ -21,14 +21,13 @@ from app.health.availability.rollup_sql import STACK
 from app.infra.db import UnitOfWork
 
 _SPANS = """
-SELECT service, lower(r) AS begin, upper(r) AS end
+SELECT service, lower(r) AS begins_at, upper(r) AS ends_at
 FROM service_hours, unnest(down_spans) AS r WHERE hour >= :since AND down_spans IS NOT NULL ORDER BY service, lower(r)
 """
 _FAULTS = """
-SELECT service, started_at AS begin, coalesce(recovered_at, :now) AS end, failures, coalesce(essential, false)
-       AS essential
-FROM incidents LEFT JOIN services ON name = service
-WHERE (recovered_at IS NULL OR recovered_at > :since) AND started_at < :now
+SELECT i.service, i.started_at AS begins_at, coalesce(i.recovered_at, :now) AS ends_at, i.failures, s.essential
+FROM incidents i JOIN services s ON s.name = i.service
+WHERE (i.recovered_at IS NULL OR i.recovered_at > :since) AND i.started_at < :now
 """
 _BEGIN = "INSERT INTO slo_burns (service, speed, severity, since) VALUES (:service, :speed, :severity, :since)"
 _END = "DELETE FROM slo_burns WHERE service = :service AND speed = :speed"
@@ -94,11 +93,11 @@ def _trouble(uow: UnitOfWork, catalog: Catalog, now: datetime) -> dict[str, _Tro
     since = now - timedelta(seconds=longest)
     found: dict[str, _Trouble] = {}
     for row in uow.execute(_SPANS, since=hour_of(since)):
-        found.setdefault(row.service, _Trouble()).spans.append(Span(row.begin, row.end))
+        found.setdefault(row.service, _Trouble()).spans.append(Span(row.begins_at, row.ends_at))
     for row in uow.execute(_FAULTS, since=since, now=now) if found else ():
         for service in (row.service, STACK) if row.essential else (row.service,):
             if service in found:
-                found[service].faults.append(Fault(row.begin, row.end, row.failures))
+                found[service].faults.append(Fault(row.begins_at, row.ends_at, row.failures))
     return found
 
 

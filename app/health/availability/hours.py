@@ -37,7 +37,7 @@ def hours(since: datetime, until: datetime) -> Iterator[datetime]:
 def days(since: datetime, until: datetime) -> Iterator[date]:
     """The days that have a moment from `since` until before `until`."""
     day = day_of(since)
-    while midnight(day) < until:
+    while max(midnight(day), since) < until:
         yield day
         day += DAY
 
