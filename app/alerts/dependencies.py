@@ -6,11 +6,11 @@ woken by a critical symptom. A cause in maintenance explains nothing, because no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.catalog import SEVERITIES, AlertRule, Catalog, behind
+from app.catalog import SEVERITIES, AlertRule, Catalog, behind, root_of
 
 DOWN = "health.down"
 RECOVERY = "recovery."
@@ -88,21 +88,16 @@ class Dependencies:
     ) -> Explained | None:
         down, names = self._loaded(), behind(service, self._depends_on)
         known = [down[name] for name in names if name in down]
-        fallen = [one for one in known if _rank(one.severity) >= rank and not is_excused(one.labels)]
-        if fallen:
-            root = self._root(fallen)
-            was = "was down until a moment ago" if root.is_over else "is down"
-            return Explained(f"{root.service}, on which it depends, {was}", root.fingerprint)
+        fallen = [one.service for one in known if _rank(one.severity) >= rank and not is_excused(one.labels)]
+        root = root_of(fallen, self._depends_on)
+        if root is not None:
+            was = "was down until a moment ago" if down[root].is_over else "is down"
+            return Explained(f"{root}, on which it depends, {was}", down[root].fingerprint)
         for name in names:
             one = self._failing.get(name)
             if one is not None and one.until > now and _rank(one.severity) >= rank and not is_excused(_of(one)):
                 return Explained(f"{name}, on which it depends, fails and may be the cause", until=one.until)
         return None
-
-    def _root(self, fallen: Sequence[Down]) -> Down:
-        """The nearest that none of the others explains."""
-        names = {one.service for one in fallen}
-        return next(one for one in fallen if names.isdisjoint(behind(one.service, self._depends_on)))
 
     def _loaded(self) -> Mapping[str, Down]:
         if self._down is None:

@@ -21,7 +21,7 @@ from app.catalog.alerting import (
     Telling,
 )
 from app.catalog.availability import STACK, Availability, BurnWindows
-from app.catalog.causes import behind
+from app.catalog.causes import behind, root_of
 from app.catalog.current import current, last_good_file, problem, use_check
 from app.catalog.engines import Docker
 from app.catalog.explain import did_you_mean, explain
@@ -84,6 +84,7 @@ __all__ = [
     "outward",
     "parse",
     "problem",
+    "root_of",
     "routes_of",
     "shown_path",
     "steps_of",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def behind(name: str, depends_on: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -15,3 +15,10 @@ def behind(name: str, depends_on: Mapping[str, tuple[str, ...]]) -> tuple[str, .
             found[cause] = None
             waiting += depends_on[cause]
     return tuple(found)
+
+
+def root_of(fallen: Sequence[str], depends_on: Mapping[str, tuple[str, ...]]) -> str | None:
+    """The first of these that none of the others explains; in a circle the first; None of none."""
+    others = set(fallen)
+    free = (name for name in fallen if others.isdisjoint(behind(name, depends_on)))
+    return next(free, fallen[0] if fallen else None)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from app.catalog import behind, root_of
 from app.clock import iso
 from app.health.core import State
 from app.health.probes import kinds
@@ -68,8 +69,7 @@ def build(
     least: StackState | None = None,
 ) -> dict[str, Any]:
     """The document. `extra` adds or replaces keys; `least` is the stack's state whatever the services say."""
-    by_name = {service.name: service for service in services}
-    causes = {service.name: cause_of(service, by_name) for service in services}
+    causes = causes_of(services)
     status = least or stack_state(services)
     document: dict[str, Any] = {
         "timestamp": iso(now),
@@ -86,26 +86,26 @@ def build(
     return document | dict(extra or {})
 
 
-def cause_of(service: Shown, by_name: Mapping[str, Shown]) -> str | None:
-    """The fallen service at the root of this one's trouble, followed through what it depends on; None without one."""
-    if service.state is State.UP:
-        return None
-    seen = {service.name}
-    cause, looked_at = None, service
-    while True:
-        fallen = [
-            name
-            for name in looked_at.depends_on
-            if name not in seen and name in by_name and by_name[name].state is State.DOWN
-        ]
-        if not fallen:
-            return cause
-        cause = fallen[0]
-        seen.add(cause)
-        looked_at = by_name[cause]
+def causes_of(services: Sequence[Shown]) -> dict[str, Shown | None]:
+    """Of each service that is not up the one at the root of its trouble, near or far; None without one.
+
+    One that goes up and down is as good a cause as one that is down.
+    """
+    by_name = {service.name: service for service in services}
+    depends_on = {service.name: service.depends_on for service in services}
+    found: dict[str, Shown | None] = {}
+    for service in services:
+        names = () if service.state is State.UP else behind(service.name, depends_on)
+        root = root_of([name for name in names if _is_fallen(by_name[name])], depends_on)
+        found[service.name] = by_name[root] if root is not None else None
+    return found
 
 
-def _entry(service: Shown, cause: str | None) -> dict[str, Any]:
+def _is_fallen(service: Shown) -> bool:
+    return service.state is State.DOWN or service.flapping
+
+
+def _entry(service: Shown, cause: Shown | None) -> dict[str, Any]:
     return {
         **service.readings,
         "status": service.state,
@@ -115,16 +115,16 @@ def _entry(service: Shown, cause: str | None) -> dict[str, Any]:
         "kind": service.kind,
         "essential": service.essential,
         "issue": _issue(service, cause),
-        "cause": cause,
+        "cause": cause.name if cause else None,
         "warnings": list(service.warnings),
         "maintenance": service.maintenance,
         "flapping": service.flapping,
     }
 
 
-def _issue(service: Shown, cause: str | None) -> str | None:
+def _issue(service: Shown, cause: Shown | None) -> str | None:
     """What is wrong, in a sentence; None when nothing is."""
-    because = f"; {cause}, on which it depends, is down" if cause else ""
+    because = f"; {cause.name}, on which it depends, {_trouble(cause)}" if cause else ""
     said = service.error["text"] if service.error else ""
     match service.state:
         case State.DOWN:
@@ -137,7 +137,12 @@ def _issue(service: Shown, cause: str | None) -> str | None:
             return f"the last probe failed: {said}; confirming" if service.error else None
 
 
-def _alerts(services: Sequence[Shown], causes: Mapping[str, str | None]) -> list[dict[str, Any]]:
+def _trouble(cause: Shown) -> str:
+    what = "is down" if cause.state is State.DOWN else "goes up and down"
+    return f"{what} (maintenance: {cause.maintenance})" if cause.in_maintenance else what
+
+
+def _alerts(services: Sequence[Shown], causes: Mapping[str, Shown | None]) -> list[dict[str, Any]]:
     alerts = [
         {
             "severity": service.severity if service.state is State.DOWN else "warning",
@@ -155,9 +160,11 @@ def _matters(service: Shown) -> bool:
     return service.state in (State.DOWN, State.DEGRADED) or (service.essential and service.state is State.UNKNOWN)
 
 
-def _recommendation(service: Shown, cause: str | None) -> str:
+def _recommendation(service: Shown, cause: Shown | None) -> str:
+    if cause and cause.in_maintenance:
+        return f"Wait until the maintenance of {cause.name} is over, or put {service.name} into maintenance, too."
     if cause:
-        return f"Repair {cause} first."
+        return f"Repair {cause.name} first."
     if service.state is State.UNKNOWN:
         watcher = "the watchdog runs" if service.watched_by == "watchdog" else "beat, Redis and the workers run"
         return f"Nothing probes it: see that {watcher}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.catalog import behind
+from app.catalog import behind, root_of
 
 
 def test_causes_are_found_near_and_far_the_near_first() -> None:
@@ -24,3 +24,11 @@ def test_whatever_depends_on_what_no_cause_is_named_twice_and_none_is_the_servic
         assert name not in causes
         assert len(set(causes)) == len(causes)
         assert set(causes) <= set(tree)
+
+
+def test_the_root_is_what_none_of_the_others_explains() -> None:
+    tree = {"web": ("api", "cache"), "api": ("db",), "cache": (), "db": ()}
+    assert root_of(("api", "cache", "db"), tree) == "cache"
+    assert root_of(("api", "db"), tree) == "db"
+    assert root_of(("a", "b"), {"a": ("b",), "b": ("a",)}) == "a"
+    assert root_of((), tree) is None

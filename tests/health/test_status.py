@@ -111,6 +111,35 @@ def test_a_cause_explains_its_symptoms(database: str):
     assert by_service["web"]["recommendation"] == "Repair db first."
 
 
+def test_a_cause_is_found_through_what_is_not_known_itself(database: str):
+    text = tcp("db") + tcp("api", depends_on='["db"]') + tcp("web", depends_on='["api"]')
+    document = stored(text, [*failing("db"), *failing("web"), ("api", result(True, 400))])
+    services = document["services"]
+    assert (services["api"]["status"], services["api"]["cause"], services["web"]["cause"]) == ("unknown", "db", "db")
+
+
+def test_a_cause_in_maintenance_is_named_as_such_and_nobody_is_told_to_repair_it():
+    shown = [
+        Shown("db", "tcp", State.DOWN, False, "error", maintenance="move"),
+        Shown("api", "tcp", State.DOWN, False, "error", depends_on=("db",)),
+    ]
+    document = build(shown, NOW)
+    (alert,) = document["alerts"]
+    assert (alert["service"], document["services"]["api"]["cause"]) == ("api", "db")
+    assert alert["issue"].endswith("; db, on which it depends, is down (maintenance: move)")
+    assert alert["recommendation"] == ("Wait until the maintenance of db is over, or put api into maintenance, too.")
+
+
+def test_a_cause_that_goes_up_and_down_is_one_also_while_it_is_up():
+    shown = [
+        Shown("db", "tcp", State.UP, False, "error", flapping=True),
+        Shown("api", "tcp", State.DOWN, False, "error", depends_on=("db",)),
+    ]
+    document = build(shown, NOW)
+    assert document["services"]["api"]["cause"] == "db"
+    assert document["alerts"][0]["issue"].endswith("; db, on which it depends, goes up and down")
+
+
 def test_a_circle_of_dependencies_ends(database: str):
     shown = [
         Shown("a", "tcp", State.DOWN, False, "error", depends_on=("b",)),
