@@ -6,6 +6,7 @@ action is told so; nothing is decided twice, because each decision is stored wit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -120,8 +121,10 @@ def settle(uow: UnitOfWork, run: Run, place: int) -> None:
     triggering.ring(uow, run)
 
 
-def act(turn: Turn, catalog: Catalog, *, job_id: UUID | None = None) -> Result:
-    """Take one step. Whatever goes wrong is a result: a run must come to its end."""
+def act(
+    turn: Turn, catalog: Catalog, *, job_id: UUID | None = None, look: Callable[[], Seen] | None = None
+) -> Result:
+    """Take one step. Whatever goes wrong is a result: a run must come to its end. `look`: probes instead of `probe`."""
     run, step = turn.run, turn.step
     found = playbooks.live(catalog, run, step)
     service = catalog.services.get(run.service)
@@ -139,7 +142,7 @@ def act(turn: Turn, catalog: Catalog, *, job_id: UUID | None = None) -> Result:
         target=target_of(spec),
         now=now,
         began_at=step.began_at or now,
-        probe=lambda: probe(run, catalog),
+        probe=look or (lambda: probe(run, catalog)),
         tries=step.tries,
         interrupted_at=turn.interrupted_at,
         timeout_seconds=ACT_SECONDS,

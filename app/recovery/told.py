@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -81,11 +82,26 @@ def acted(uow: UnitOfWork, run: Run, step: StepRun) -> None:
 
 def concluded(uow: UnitOfWork, run: Run, now: datetime) -> None:
     """A run has ended: its verdict, told once."""
-    assert run.verdict is not None  # noqa: S101 - a run without one has not ended
     metrics.RECOVERY_RUNS.inc(playbook=run.playbook, outcome=str(run.verdict))
     note(uow, run, now, tell=False)
+    said = conclusion(run)
+    signals.record(uow, said.kind, run.service, labels=said.labels, facts=said.facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The signal of a run's end: its kind, labels and facts."""
+
+    kind: str
+    labels: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+
+def conclusion(run: Run) -> Conclusion:
+    """What is told of a run that has ended. The watchdog pages by it while nothing can be recorded."""
+    assert run.verdict is not None  # noqa: S101 - a run without one has not ended
     kind = RECOVERED if run.verdict in _CALM else ESCALATED if run.verdict is Verdict.ESCALATED else ENDED
-    seconds = (run.ended_at or now) - run.created_at
+    seconds = (run.ended_at or run.created_at) - run.created_at
     facts = {
         "verdict": str(run.verdict),
         "reason": str(run.reason) if run.reason else None,
@@ -94,17 +110,23 @@ def concluded(uow: UnitOfWork, run: Run, now: datetime) -> None:
         "actions": lines(run),
         "seconds": round(seconds.total_seconds(), 3),
     }
-    _record(uow, kind, run, facts)
+    return Conclusion(kind, _labels(kind, run), _known(run) | facts)
 
 
 def _record(uow: UnitOfWork, kind: str, run: Run, facts: dict[str, Any]) -> None:
+    signals.record(uow, kind, run.service, labels=_labels(kind, run), facts=_known(run) | facts)
+
+
+def _labels(kind: str, run: Run) -> dict[str, str]:
     severity = _SEVERITY.get(run.severity, "error") if kind == ESCALATED else run.severity
-    labels = {"service": run.service, "kind": run.kind, "severity": severity, "playbook": run.playbook}
-    known = {
+    return {"service": run.service, "kind": run.kind, "severity": severity, "playbook": run.playbook}
+
+
+def _known(run: Run) -> dict[str, Any]:
+    return {
         "run": str(run.id),
         "playbook": run.playbook,
         "incident_id": str(run.incident_id) if run.incident_id else None,
         "started_by": run.started_by,
         "since": run.since.isoformat() if run.since else None,
     }
-    signals.record(uow, kind, run.service, labels=labels, facts={**known, **facts})
