@@ -32,6 +32,7 @@ _BY_TEXT = (
     ("no pg_hba.conf entry", _BY_CODE["28000"]),
     ("does not exist", _BY_CODE["3D000"]),
     ("too many clients", _BY_CODE["53300"]),
+    ("too many connections", _BY_CODE["53300"]),
     ("remaining connection slots", _BY_CODE["53300"]),
     ("starting up", _BY_CODE["57P03"]),
     ("shutting down", _BY_CODE["57P03"]),
