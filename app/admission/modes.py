@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app import catalog, signals
 from app.admission import mirror, store
-from app.admission.core import HEALTH, Hold, Plan, Wanted, is_over, listed, over_because, plan
+from app.admission.core import HEALTH, Hold, Plan, Wanted, is_over, over_because, plan
 from app.admission.turn import Turn, look_again, turn
 from app.catalog import operation_problems
 from app.errors import Conflict, Invalid, NotFound, Problem
@@ -41,17 +41,16 @@ def reconcile(uow: UnitOfWork) -> None:
     now: datetime = uow.execute("SELECT now()").scalar_one()
     modes = catalog.current().modes
     with turn(uow, now) as mine:
-        for hold in list(mine.holds.values()):
-            if is_over(hold, now):
-                mine.end(hold, by="clock", why="its time is up")
         held = [hold for hold in mine.holds.values() if hold.holder == HEALTH]
         named = {name for mode in modes.values() for name in mode.while_down}
         services = store.services(uow, sorted(named.union(*(hold.cause for hold in held))))
         found = plan(modes, services, held, now)
+        _hold(mine, found)  # before anything ends: a mode that one holder hands to another stays on
         for hold in held:
             if hold.name not in found.wanted:
                 mine.end(hold, by=HEALTH, why=over_because(hold, modes, services))
-        _hold(mine, found)
+        for hold in [hold for hold in mine.holds.values() if is_over(hold, now)]:
+            mine.end(hold, by="clock", why="its time is up")
         if found.look_at is not None:
             look_again(uow, found.look_at)
         if not mine.is_changed:
@@ -129,9 +128,10 @@ def _may_end(by: str, hold: Hold) -> bool:
 
 def _cannot(name: str, held: Sequence[Hold]) -> NotFound | Conflict:
     if not held:
-        return NotFound(f"the mode {name[:100]} is not on")
-    causes = listed(held[0].cause)
-    return Conflict(f"{name} is on because {causes} is down: it ends by itself, or when the catalogue says otherwise")
+        return NotFound("no mode of this name is on")
+    return Conflict(
+        f"{name} is on by itself ({held[0].reason}): it ends by itself, or when the catalogue says otherwise"
+    )
 
 
 def _new(mine: Turn, name: str, holder: str, set_by: str, wanted: Wanted) -> Hold:
@@ -156,7 +156,7 @@ def _as(hold: Hold, wanted: Wanted) -> Hold:
 def _problems(name: str, by: str, reason: str, until: datetime | None, now: datetime) -> Iterator[Problem]:
     if not re.fullmatch(NAME, name):
         yield Problem("name", f"must match {NAME}")
-    if not 0 < len(by) <= LONGEST_TEXT or by == HEALTH:
+    if not 0 < len(by) <= LONGEST_TEXT or by in (HEALTH, PERSON):
         yield Problem("by", f"must be who does this, in 1 to {LONGEST_TEXT} characters")
     if not 0 < len(reason) <= LONGEST_TEXT:
         yield Problem("reason", f"must have 1 to {LONGEST_TEXT} characters")

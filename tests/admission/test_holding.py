@@ -82,6 +82,17 @@ def test_a_hold_ends_when_its_time_is_up(scene: Scene) -> None:
     assert (left.facts["by"], left.facts["why"]) == ("clock", "its time is up")
 
 
+def test_a_mode_that_is_handed_from_a_person_to_health_stays_on(scene: Scene) -> None:
+    scene.catalogue(SERVICES + NO_VECTORS + REPLAY)
+    scene.enter("no-vectors", until=clock.now() + timedelta(hours=1))
+    scene.fall("qdrant")
+    scene.ledger.sql("UPDATE operation_modes SET until = now() - interval '1 s'")
+    scene.reconcile()
+    assert scene.on() == [("no-vectors", "health")]
+    assert scene.told() == [("entered", "no-vectors"), ("changed", "no-vectors"), ("changed", "no-vectors")]
+    assert replayed(scene) == []
+
+
 def test_a_hold_whose_time_was_made_longer_lasts_that_long(scene: Scene) -> None:
     scene.enter("by-hand", wait=["sync"], until=clock.now() + timedelta(minutes=1))
     scene.enter("by-hand", wait=["sync"], until=clock.now() + timedelta(hours=1))
@@ -115,6 +126,7 @@ def test_a_person_ends_what_playbooks_hold_and_a_playbook_what_its_runs_do(scene
         ({"name": "Not a name"}, "name"),
         ({"by": "health"}, "by"),
         ({"by": "  "}, "by"),
+        ({"by": "person: "}, "by"),
         ({"reason": "\x00 "}, "reason"),
         ({"reason": "x" * 501}, "reason"),
         ({"until": timedelta(seconds=-1)}, "until"),

@@ -265,7 +265,7 @@ def test_a_mistake_is_told_with_its_line_and_key(text: str, said: str) -> None:
 
 def test_a_misspelled_table_is_told() -> None:
     (said,) = problems("[alertin]")
-    assert said.startswith('1: alertin: is not known (did you mean "alerting"?): the catalogue has services, channels')
+    assert said.startswith('1: alertin: is not known (did you mean "alerting"?): the catalogue has services, ')
 
 
 @pytest.mark.parametrize(

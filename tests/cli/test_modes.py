@@ -49,7 +49,7 @@ def test_operations_may_be_given(modes: Callable[..., Ran]) -> None:
 
 def test_what_cannot_be_done_is_said_in_one_line(modes: Callable[..., Ran]) -> None:
     unknown = modes("leave", "no-vectors")
-    assert (unknown.code, unknown.err) == (1, "smm-admin: the mode no-vectors is not on\n")
+    assert (unknown.code, unknown.err) == (1, "smm-admin: no mode of this name is on\n")
     empty = modes("enter", "by-hand", "--reason", "x")
     assert empty.code == 2
     assert "must name operations" in empty.err
