@@ -50,13 +50,13 @@ class Acted:
 def acknowledge(
     uow: UnitOfWork, target: Target, *, by: str, now: datetime, minutes: float | None = None, comment: str = ""
 ) -> Acted:
-    """Somebody is at it, for `minutes` or as long as the severity's ladder says; a second one replaces the first.
+    """Somebody is at it, for `minutes` or as long as the ladder says that is climbed; a second one replaces the first.
 
     Raises NotFound, Invalid, and Conflict when nothing of it sounds (any more).
     """
     who, said = _who(by), _comment(comment)
     rows = _sounding(target, _locked(uow, target))
-    until = now + timedelta(minutes=_minutes(minutes, rows))
+    until = now + timedelta(minutes=_minutes(uow, minutes, rows))
     facts: dict[str, Any] = {"until": clock.iso(until)} | ({"comment": said} if said else {})
     changed = _change(
         uow, rows, lambda life: core.acknowledge(life, now, by=who, until=until), by=who, facts=facts, now=now
@@ -157,17 +157,29 @@ def _change(
     return tuple(done)
 
 
-def _minutes(given: float | None, rows: Sequence[Row[Any]]) -> float:
-    """As asked, or of the ladder of the worst severity among them."""
+def _minutes(uow: UnitOfWork, given: float | None, rows: Sequence[Row[Any]]) -> float:
+    """As asked, or the least of the ladders of their groups; of what is in no group, by the worst severity's ladder."""
     if given is not None:
         if not 0 < given <= LONGEST_MINUTES:
             problem = Problem("minutes", f"must be more than 0 and at most {LONGEST_MINUTES:g}")
             raise Invalid([problem], subject="acknowledgement")
         return given
     worst = max((row.severity for row in rows), key=_rank)
-    ladder = catalog.current().telling.ladders.get(worst)
+    ladders = catalog.current().telling.ladders
+    known = [ladders[name] for name in _ladders_of(uow, rows) or [worst] if name in ladders]
     default: float = Ladder.model_fields["acknowledge_minutes"].default
-    return default if ladder is None else ladder.acknowledge_minutes
+    return min((ladder.acknowledge_minutes for ladder in known), default=default)
+
+
+def _ladders_of(uow: UnitOfWork, rows: Sequence[Row[Any]]) -> list[str]:
+    """The ladders that are climbed for these alerts: a route may have its own."""
+    found = uow.execute(
+        "SELECT DISTINCT g.ladder ->> 'name' AS name"
+        " FROM alert_group_members m JOIN alert_groups g ON g.id = m.group_id"
+        " WHERE m.episode_id = ANY(:ids) AND g.closed_at IS NULL AND g.ladder IS NOT NULL",
+        ids=[row.id for row in rows],
+    )
+    return [row.name for row in found]
 
 
 def _rank(severity: str) -> int:

@@ -151,7 +151,7 @@ def _try_again(ctx: JobContext, begun: Begun, outcome: Outcome) -> None:
             id=row.id,
             attempt=begun.attempt,
             error=error,
-            http_status=outcome.http_status,
+            http_status=_status(begun, outcome),
             latency_ms=outcome.latency_ms,
         ).one_or_none()
         if waits is not None and row.severity in failover.URGENT and begun.attempt >= failover.EARLY_AFTER:
@@ -171,11 +171,17 @@ def _close(uow: UnitOfWork, begun: Begun, outcome: Outcome, state: str) -> bool:
         state=state,
         attempt=begun.attempt,
         error=outcome.error,
-        http_status=outcome.http_status,
+        http_status=_status(begun, outcome),
         provider_id=outcome.provider_id,
         latency_ms=outcome.latency_ms,
     ).one_or_none()
     return closed is not None
+
+
+def _status(begun: Begun, outcome: Outcome) -> int | None:
+    """The answer, as far as it says whether the message arrived: one that refuses this try says nothing of one before
+    that stayed without any."""
+    return outcome.http_status if outcome.delivered or not begun.delivery.may_be_repeat else None
 
 
 def _failed(uow: UnitOfWork, row: Row[Any], kind: str, outcome: Outcome, catalog: Catalog) -> None:

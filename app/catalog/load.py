@@ -30,6 +30,8 @@ Check = Callable[[Catalog], list[Problem]]
 """Given by whoever knows more than the catalogue does, such as what the options of a kind of service are."""
 
 MAX_BYTES = 1_048_576
+MAX_DEPTH = 100
+"""Tables and lists within one another: no file that means something comes near, and reading goes down by recursion."""
 _TABLES = ("services", engines.TABLE, availability.TABLE, *RECOVERY_TABLES, modes.TABLE, *TELLING_TABLES)
 _KEYS = {field.alias or key for model in (Service, Limits, OneOff, Weekly) for key, field in model.model_fields.items()}
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
@@ -60,6 +62,10 @@ def parse(text: str, checks: Sequence[Check] = (), *, subject: str = "catalogue"
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Invalid([_syntax(error, text)], subject=subject) from None
+    except RecursionError:
+        raise Invalid([_TOO_DEEP], subject=subject) from None
+    if _is_too_deep(tree):
+        raise Invalid([_TOO_DEEP], subject=subject)
     lines = Lines(text)
     found = expand(tree, lookup)
     problems = [as_problem(path, message, None) for path, message in found.problems]
@@ -101,6 +107,21 @@ def shown_path(file: File) -> str:
         return str(file.resolve().relative_to(File.cwd()))
     except (ValueError, OSError):
         return str(file)
+
+
+_TOO_DEEP = Problem("", f"has tables within tables more than {MAX_DEPTH} deep")
+
+
+def _is_too_deep(tree: dict[str, Any]) -> bool:
+    level: list[Any] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for value in level
+            for inner in (value.values() if isinstance(value, dict) else value)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 def _services(found: Expanded, problems: list[Problem]) -> dict[str, Service]:

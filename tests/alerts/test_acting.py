@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +16,8 @@ from app.alerts import acting
 from app.alerts.acting import Acted, Target, Verdict
 from app.errors import Conflict, Invalid, NotFound
 from app.infra.db import UnitOfWork, unit_of_work
-from tests.alerts.pipe import Pipe, pipe
+from tests.alerts.pipe import CATALOG, Pipe, pipe
+from tests.health.catalogs import use
 
 __all__ = ["pipe"]  # the fixture
 
@@ -44,6 +46,18 @@ def test_an_acknowledgement_holds_as_long_as_the_ladder_of_its_severity_says(pip
     [entry] = pipe.sql("SELECT * FROM alert_history WHERE event = 'acknowledged'")
     assert (entry.by, entry.facts["comment"]) == ("ann", "looking")
     assert entry.facts["until"] == clock.iso(done.until)
+
+
+def test_a_routes_own_ladder_says_how_long_an_acknowledgement_holds(
+    pipe: Pipe, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = CATALOG.replace('receiver = "pages"\n', 'receiver = "pages"\nladder = "short"\n')
+    use(monkeypatch, home, own + "[ladders.short]\nacknowledge_minutes = 20\n")
+    episode = pipe.fire(severity="critical")
+    now = clock.now()
+    assert act(acting.acknowledge, one(episode), now=now).until == now + timedelta(minutes=240), "it is in no group yet"
+    pipe.run()
+    assert act(acting.acknowledge, one(episode), now=now).until == now + timedelta(minutes=20)
 
 
 def test_minutes_that_were_given_count_and_a_second_acknowledgement_replaces_the_first(pipe: Pipe) -> None:

@@ -128,6 +128,17 @@ def test_a_try_without_an_answer_may_have_arrived_and_the_next_one_says_so(desk:
     assert REPEAT in texts(desk.first)[-1]
 
 
+def test_a_later_refusal_does_not_take_away_the_doubt_about_an_earlier_try(desk: Desk) -> None:
+    desk.first.will(Scripted(how="close"), Scripted(500))
+    key = desk.tell()
+    assert desk.work(key) is not None
+    assert desk.work(key) is not None
+    assert "answered 500" in desk.row(key).error
+    assert desk.work(key) is None
+    assert REPEAT in texts(desk.first)[-1]
+    assert (desk.row(key).state, desk.row(key).http_status) == ("delivered", 200)
+
+
 def test_a_channel_that_knows_repeats_is_not_told_in_words(desk: Desk) -> None:
     desk.second.will(Scripted(how="close"))
     key = desk.tell("hook")

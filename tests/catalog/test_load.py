@@ -159,3 +159,16 @@ def test_the_digest_tells_content_and_not_comments() -> None:
     first = parse(WEB).digest
     assert parse("# a comment\n" + WEB.replace(" = ", "=")).digest == first
     assert parse(WEB + "interval = 5\n").digest != first
+
+
+@pytest.mark.parametrize("depth", [60, 200, 5_000])
+def test_routes_far_too_deep_are_refused_in_a_sentence(depth: int) -> None:
+    nested = WEB + "[routing]\nroutes = " + "[{routes = " * depth + "[]" + "}]" * depth + "\n"
+    assert problems(nested) == ["smm.toml: has tables within tables more than 100 deep"]
+    dotted = WEB + "[routing]\n" + ".".join(["a"] * 2 * depth) + " = 1\n"
+    assert problems(dotted) == ["smm.toml: has tables within tables more than 100 deep"]
+
+
+def test_routes_may_be_deeper_than_anybody_writes_them() -> None:
+    nested = WEB + "[routing]\nroutes = " + "[{routes = " * 40 + "[]" + "}]" * 40 + "\n"
+    assert parse(nested).telling.routing.routes
