@@ -94,7 +94,11 @@ def _count(condition: str) -> int:
 
 
 def _closed() -> int:
-    found = execute_once("SELECT count(*) AS n FROM signals WHERE kind = 'health.up' AND subject LIKE 'victim-%'")
+    """Services that are known to be up again, and whose run has come to its end."""
+    found = execute_once(
+        "SELECT count(*) AS n FROM signals s JOIN recovery_runs r ON r.service = s.subject"
+        " WHERE s.kind = 'health.up' AND s.subject LIKE 'victim-%' AND r.ended_at IS NOT NULL"
+    )
     return int(found[0].n)
 
 
@@ -110,8 +114,8 @@ def _figures(victims: list[Victim]) -> list[Figure]:
         )
     }
     verdicts = execute_once("SELECT verdict, count(*) AS n FROM recovery_runs GROUP BY verdict")
-    figures = [Figure("killed, restarted once and back", sum(row.n for row in verdicts if row.verdict == "recovered"), "of 20",
-                      limit=KILLS, at_least=True)]  # fmt: skip
+    recovered = sum(row.n for row in verdicts if row.verdict == "recovered")
+    figures = [Figure("killed, restarted once and back", recovered, "of 20", limit=KILLS, at_least=True)]
     for what, moments, limit in (
         ("killed to the alert (MTTD)", alerts, 60.0),
         ("killed to the restart's end", restarted, None),
