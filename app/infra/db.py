@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import DateTime, Engine, MetaData, TextClause, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
@@ -69,6 +70,8 @@ log = get_logger(__name__)
 _engine: Engine | None = None
 _pool_size: int | None = None
 _application_name = "smm-admin"
+_replaced: WeakSet[Engine] = WeakSet()
+"""Engines that are no longer used: what comes back to their pools is closed."""
 
 
 def make_engine(config: Settings, *, pool_size: int, application_name: str = "smm-admin") -> Engine:
@@ -93,13 +96,15 @@ def make_engine(config: Settings, *, pool_size: int, application_name: str = "sm
             f" -c idle_in_transaction_session_timeout={statement_ms} -c timezone=UTC",
         },
     )
-    event.listen(made, "checkin", _remember_use)
+    event.listen(made, "checkin", functools.partial(_remember_use, made))
     event.listen(made, "checkout", functools.partial(_ping_when_idle, made))
     return made
 
 
-def _remember_use(_connection: Any, record: ConnectionPoolEntry) -> None:
+def _remember_use(made: Engine, _connection: Any, record: ConnectionPoolEntry) -> None:
     record.info["used_at"] = clock.monotonic()
+    if made in _replaced:
+        record.invalidate()
 
 
 def _ping_when_idle(made: Engine, connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
@@ -143,6 +148,7 @@ def resize_pool(size: int) -> None:
     use_pool_size(size)
     if _engine is not None:
         old, _engine = _engine, _make()
+        _replaced.add(old)
         old.dispose()
 
 
