@@ -145,7 +145,7 @@ def effective(found: Catalog, name: str) -> dict[str, Any]:
         "timeout": spec.timeout_seconds,
         "watched_by": spec.watched_by,
         "thresholds": {
-            reading: {"warning": limit.warning, "degraded": limit.degraded}
+            reading: {"warning": limit.warning, "degraded": limit.degraded, "margin": limit.margin}
             for reading, limit in spec.thresholds.items()
         },
     }

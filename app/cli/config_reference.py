@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.catalog import COMMON_FIELDS, Limits, OneOff, Service, Weekly
+from app.catalog import COMMON_FIELDS, Docker, Limits, OneOff, Service, Weekly
 from app.cli.config_values import default_of, environment_rows
 from app.health.probes import kinds
 from app.health.probing import ProbeModule
@@ -26,6 +26,8 @@ def markdown() -> str:
         _table(_KEYS, _fields(Weekly)),
         "### A threshold\n",
         _table(_KEYS, _fields(Limits)),
+        "## The Docker engine, `[docker]`\n",
+        _table(_KEYS, _fields(Docker)),
         "## Kinds of service\n",
         *(part for name in sorted(kinds()) for part in _kind(kinds()[name])),
     ]

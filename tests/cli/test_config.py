@@ -104,7 +104,7 @@ def test_what_is_shown_is_toml_again_with_every_default_and_no_secret(config: Ca
     assert shown["web"]["confirm_interval"] == 5
     assert shown["web"]["headers"]["X-Other"] == "${KEY}"
     assert shown["db"]["watched_by"] == "watchdog"
-    assert shown["db"]["thresholds"]["latency_ms"] == {"warning": 50, "degraded": 450}
+    assert shown["db"]["thresholds"]["latency_ms"] == {"warning": 50, "degraded": 450, "margin": 0.05}
     assert shown["db"]["maintenance"][0]["from"] == "15:00:00"
     assert config("show", "--json").json["services"]["web"]["kind"] == "http"
 
@@ -156,10 +156,13 @@ def test_the_examples_in_the_shipped_file_are_fine_once_uncommented(home: Path, 
     ]
     file = tmp_path / "all.toml"
     file.write_text("\n".join(lines[:start] + shown))
-    environment = {"QDRANT_API_KEY": "k", "STACK_DATABASE_URL": "postgresql://a/b", "STACK_REDIS_URL": "redis://a"}
+    environment = {"STACK_DATABASE_URL": "postgresql://a/b", "STACK_REDIS_URL": "redis://a"}
+    environment |= {"QDRANT_API_KEY": "k", "N8N_API_KEY": "k", "INSTAGRAM_TOKEN": "t"}
     from app.config import variable
+    from app.health.probes import kinds
     from app.health.specs import catalog_problems
 
     found = catalog.load(file, [catalog_problems], lookup=lambda name: environment.get(name) or variable(name))
     assert {"qdrant", "n8n", "worker", "dashboard", "nightly-export"} <= set(found.services)
+    assert {service.kind for service in found.services.values()} == set(kinds())
     assert {"no-vectors", "no-workflows"} <= set(found.modes)

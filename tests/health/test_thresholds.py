@@ -162,6 +162,17 @@ def test_a_degraded_service_is_told_with_its_levels_and_what_joins_later_is_told
 
 
 @pytest.mark.usefixtures("web")
+def test_a_reading_that_goes_on_warning_is_not_over_because_another_one_degrades_the_service():
+    store(0, size="warning")
+    store(1, size="warning", latency="degraded")
+    assert told() == ["warning", "degraded"]
+    store(2, size="warning")
+    assert told() == ["warning", "degraded", "recovered", "warning"]
+    store(3)
+    assert told()[4:] == ["warning_over"]
+
+
+@pytest.mark.usefixtures("web")
 def test_what_was_told_while_degraded_is_over_with_the_state():
     store(0)
     store(1, latency="degraded")
