@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from app import clock
-from app.recovery import running, sweeping, triggering
+from app.recovery import running, store, sweeping, triggering
 from tasks.base import JobContext, job, tick
 
 
@@ -13,13 +12,13 @@ from tasks.base import JobContext, job, tick
 def on_signal(ctx: JobContext, *, signal_id: UUID) -> None:
     """Begin the playbooks that a service in trouble calls for."""
     with ctx.complete() as uow:
-        triggering.on_signal(uow, signal_id, clock.now())
+        triggering.on_signal(uow, signal_id, store.now(uow))
 
 
 @tick("tasks.recovery.look")
 def look() -> None:
     """Begin what no signal began, take up runs whose job was lost, see what is over."""
-    sweeping.look(clock.now())
+    sweeping.look()
 
 
 @job(triggering.ADVANCE, max_attempts=8)

@@ -27,6 +27,9 @@ class Recovery(Table):
     critical_at_once: Count = Field(
         default=1, ge=1, le=100, description="critical services that may be under repair at the same time"
     )
+    steps_at_once: Count = Field(
+        default=2, ge=1, le=100, description="steps that workers take at the same time; alerts need workers, too"
+    )
     cooldown: Seconds = Field(
         default=60, ge=0, le=86_400, description="seconds from the end of a run to the next one of it for the service"
     )

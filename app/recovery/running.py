@@ -7,8 +7,8 @@ action is told so; nothing is decided twice, because each decision is stored wit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app import catalog as catalogs
@@ -31,6 +31,8 @@ from app.recovery.taking import begun, ended
 
 ACT_SECONDS = 60.0
 """What one try of a step may take in all; actions bound their own waits within it."""
+WORKERS_BUSY = timedelta(seconds=2)
+"""How soon a step is tried again for which no worker was free: an engine that hangs must not take those of alerts."""
 MOST_MOVES = 100
 LONGEST_TEXT = 1000
 
@@ -55,7 +57,7 @@ def advance(ctx: JobContext, run_id: UUID) -> None:
     with ctx.complete() as uow:
         run = store.lock(uow, run_id)
         if run is not None and run.steps[turn.step.place].job_id == ctx.id:
-            settle(uow, ended(run, turn.step.place, result, clock.now()), turn.step.place)
+            settle(uow, ended(run, turn.step.place, result, store.now(uow)), turn.step.place)
 
 
 def _take_turn(ctx: JobContext, run_id: UUID) -> Turn | None:
@@ -66,8 +68,10 @@ def _take_turn(ctx: JobContext, run_id: UUID) -> Turn | None:
             return None
         if _is_held_by_another(uow, run, ctx.id):
             return None
-        catalog, now = catalogs.current(), clock.now()
+        catalog, now = catalogs.current(), store.now(uow)
         run, place = decided(uow, run, catalog, now)
+        if place is not None and store.at_work(uow.session, run) >= catalog.recovery.steps_at_once:
+            run, place = replace(run, due_at=now + WORKERS_BUSY), None
         if place is None:
             _leave(uow, run, now)
             return None
@@ -121,9 +125,7 @@ def settle(uow: UnitOfWork, run: Run, place: int) -> None:
     triggering.ring(uow, run)
 
 
-def act(
-    turn: Turn, catalog: Catalog, *, job_id: UUID | None = None, look: Callable[[], Seen] | None = None
-) -> Result:
+def act(turn: Turn, catalog: Catalog, *, job_id: UUID | None = None, look: Callable[[], Seen] | None = None) -> Result:
     """Take one step. Whatever goes wrong is a result: a run must come to its end. `look`: probes instead of `probe`."""
     run, step = turn.run, turn.step
     found = playbooks.live(catalog, run, step)

@@ -24,6 +24,12 @@ def of_service(session: Session, name: str) -> Standing | None:
     return None if row is None else _standing(row)
 
 
+def of_services(session: Session, names: Iterable[str]) -> dict[str, Standing]:
+    """These services of the catalogue, by name."""
+    rows = session.execute(text(f"{_COLUMNS} AND name = ANY(:names)"), {"names": sorted(set(names))})
+    return {row.name: _standing(row) for row in rows}
+
+
 def in_trouble(session: Session) -> list[Standing]:
     """Every service that is down, degraded or warns, by name."""
     rows = session.execute(text(f"{_COLUMNS} AND (state IN ('down', 'degraded') OR warning) ORDER BY name"))

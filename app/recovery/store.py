@@ -94,6 +94,12 @@ def _run_fields(row: Row[Any]) -> dict[str, Any]:
     return {name: known[name] for name in _RUN_FIELDS}
 
 
+def now(uow: UnitOfWork) -> datetime:
+    """The database's clock: jobs are rung by it, and a worker's own may be behind."""
+    found: datetime = uow.execute("SELECT clock_timestamp()").scalar_one()
+    return found
+
+
 def take_guards(uow: UnitOfWork) -> None:
     """One decision about repairs at a time, until the end of the transaction: budgets are counted before they grow."""
     uow.execute("SELECT pg_advisory_xact_lock(hashtext('recovery: guards'))")
@@ -145,6 +151,18 @@ def others(session: Session, run: Run) -> Others:
     return Others(mine, tuple(critical))
 
 
+def at_work(session: Session, run: Run) -> int:
+    """Steps of other runs of the engine that workers are taking right now."""
+    found: int = session.execute(
+        text(
+            "SELECT count(*) FROM recovery_steps s JOIN recovery_runs r ON r.id = s.run_id"
+            " JOIN jobs j ON j.id = s.job_id WHERE r.ended_at IS NULL AND r.id <> :id AND s.state = 'running'"
+        ),
+        {"id": run.id},
+    ).scalar_one()
+    return found
+
+
 def last_ended_at(session: Session, run: Run) -> datetime | None:
     """When the run before this one ended, of its playbook and service."""
     found: datetime | None = session.execute(
@@ -184,6 +202,17 @@ def stands(session: Session, playbook: str, service: str) -> bool:
         {"playbook": playbook, "service": service},
     ).one_or_none()
     return found is not None
+
+
+def standing(session: Session) -> set[tuple[str, str]]:
+    """(playbook, service) of every run that `stands`."""
+    rows = session.execute(
+        text(
+            "SELECT DISTINCT playbook, service FROM recovery_runs"
+            " WHERE over_at IS NULL AND (ended_at IS NULL OR started_by = 'signal')"
+        )
+    )
+    return {(row.playbook, row.service) for row in rows}
 
 
 def running(session: Session, playbook: str, service: str) -> UUID | None:

@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app import catalog as catalogs
-from app.catalog import Catalog
+from app.catalog import Catalog, behind
+from app.health.core import State
 from app.infra.db import UnitOfWork, unit_of_work
 from app.infra.logging import get_logger
 from app.recovery import playbooks, standing, store, triggering
 from app.recovery.core import Run
+from app.recovery.playbooks import Standing
 
 OVERDUE = timedelta(seconds=20)
 """How long after its time a run is taken to have lost its job."""
@@ -19,31 +21,47 @@ MOST = 200
 log = get_logger(__name__)
 
 
-def look(now: datetime) -> None:
+def look() -> None:
     """One look at everything; each service in a transaction of its own, so that one cannot hold the others."""
     catalog = catalogs.current()
     with unit_of_work() as uow:
-        found = standing.in_trouble(uow.session)
+        now = store.now(uow)
         close_over(uow, catalog, now)
         ring_overdue(uow, now)
-    for one in found:
-        if playbooks.matching(catalog, one):
-            with unit_of_work() as uow:
-                triggering.begin_for(uow, one, catalog, now)
+        wanting = _wanting(uow, catalog)
+    for found in wanting[:MOST]:
+        with unit_of_work() as uow:
+            triggering.begin_for(uow, found, catalog, store.now(uow))
+
+
+def _wanting(uow: UnitOfWork, catalog: Catalog) -> list[Standing]:
+    """Services that a playbook may begin for: what stands already, or waits for its cause, is left out."""
+    if store.stop(uow.session) is not None:
+        return []
+    troubled = standing.in_trouble(uow.session)
+    fallen = {found.service for found in troubled if found.state is State.DOWN}
+    depends_on = {name: service.depends_on for name, service in catalog.services.items()}
+    stands = store.standing(uow.session)
+    return [
+        found
+        for found in troubled
+        if fallen.isdisjoint(behind(found.service, depends_on))
+        and any((playbook.name, found.service) not in stands for playbook in playbooks.matching(catalog, found))
+    ]
 
 
 def close_over(uow: UnitOfWork, catalog: Catalog, now: datetime) -> list[UUID]:
     """Mark ended runs whose trouble is over: from now on the next trouble is another one."""
-    standing_runs = store.runs(uow.session, "over_at IS NULL AND ended_at IS NOT NULL", "ended_at, id", limit=MOST)
-    over = [run.id for run in standing_runs if _is_over(uow, run, catalog)]
+    ended = store.runs(uow.session, "over_at IS NULL AND ended_at IS NOT NULL", "ended_at, id", limit=MOST)
+    found = standing.of_services(uow.session, [run.service for run in ended])
+    over = [run.id for run in ended if _is_over(run, found.get(run.service), catalog)]
     if over:
         uow.execute("UPDATE recovery_runs SET over_at = :now WHERE id = ANY(:ids)", now=now, ids=over)
     return over
 
 
-def _is_over(uow: UnitOfWork, run: Run, catalog: Catalog) -> bool:
+def _is_over(run: Run, found: Standing | None, catalog: Catalog) -> bool:
     playbook, service = catalog.playbooks.get(run.playbook), catalog.services.get(run.service)
-    found = standing.of_service(uow.session, run.service)
     if playbook is None or service is None or found is None:
         return True
     return playbooks.is_over(playbook, found, service) is not False

@@ -129,7 +129,7 @@ class Field:
 
     def look(self) -> None:
         """The tick, and the jobs it brings about."""
-        sweeping.look(clock.now())
+        sweeping.look()
         self.work()
 
     def age(self, **passed: float) -> None:
