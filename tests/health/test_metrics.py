@@ -11,6 +11,8 @@ from prometheus_client.core import Metric
 from app.config import settings
 from app.health import metrics
 from app.infra import db, ids
+from tests.health.catalogs import catalog_of, tcp, use
+from tests.health.outages import an_outage
 
 GOOD = """
 [services.web]
@@ -74,3 +76,15 @@ def test_the_page_says_whether_the_file_on_disk_is_valid(
     monkeypatch.setenv("SMM_CATALOG_FILE", str(file))
     settings.cache_clear()
     assert samples(metrics.catalogue()) == {("smm_catalog_valid",): valid}
+
+
+def test_uptime_and_budgets_are_on_the_page(database: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = tcp("db", objective=99) + tcp("web")
+    use(monkeypatch, home, text)
+    an_outage(catalog_of(text))
+    found = samples(metrics.availability())
+    assert found["smm_service_uptime_ratio", "db", "24h"] == pytest.approx(0.75, abs=0.001)
+    assert found["smm_service_uptime_ratio", "stack", "90d"] == pytest.approx(0.75, abs=0.001)
+    assert ("smm_service_uptime_ratio", "web", "24h") not in found
+    assert found["smm_error_budget_left_ratio", "db"] == pytest.approx(1 - 1800 / 25_920)
+    assert found["smm_error_budget_left_ratio", "web"] == 1
