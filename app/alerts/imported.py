@@ -70,7 +70,8 @@ class Page:
 class Call:
     """The alerts of one fall in one thread, and everybody who is told. `fall` tells falls of one service apart.
 
-    `group` is the row of their group, should none be open. `over`: the service is back.
+    `group` is the row of their group, should none be open. `over`: the service is back. `why`: the reason of the
+    message where the group was told before.
     """
 
     id: UUID
@@ -81,6 +82,7 @@ class Call:
     told_at: datetime
     pages: tuple[Page, ...] = field(default=())
     over: bool = False
+    why: str = str(Why.ADDED)
 
     @property
     def thread(self) -> str:
@@ -161,7 +163,7 @@ def _told(uow: UnitOfWork, call: Call, now: datetime) -> tuple[UUID, str]:
         count=count,
         now=now,
     )
-    reason = str(Why.FIRST) if group.told_at is None else f"{Why.ADDED}-{count}"
+    reason = str(Why.FIRST) if group.told_at is None else f"{call.why}-{count}"
     facts = {"why": reason.partition("-")[0], "by": SOURCE, "to": [_addressee(page) for page in call.pages]}
     entries = [history.Entry("group_opened", group_id=group_id)] if str(group_id) == str(call.group["id"]) else []
     history.add_many(uow, [*entries, history.Entry("told", group_id=group_id, facts=facts)])

@@ -8,12 +8,17 @@ import sys
 from app.config import settings
 from app.errors import SmmError
 from app.infra import db, dbwait, logging
+from app.recovery import control
 from app.watchdog import deadman
+from app.watchdog.copied import Copying
 from app.watchdog.deadman import Deadman
+from app.watchdog.journal import Journal
+from app.watchdog.medic import Medic
 from app.watchdog.pager import Pager
 from app.watchdog.pages import Book
 from app.watchdog.recorder import Recorder
 from app.watchdog.rounds import Rounds
+from app.watchdog.sights import Sights
 from app.watchdog.spool import Spool
 from app.watchdog.watch import Watchdog
 from tasks.celery import compose
@@ -36,11 +41,16 @@ def main() -> int:
     dbwait.bound_waits(DATABASE_WAIT_SECONDS)
     spool = Spool(config.run_dir / "watchdog-spool.jsonl")
     book = Book(config.run_dir / "watchdog-pages.jsonl")
-    recorder = Recorder(spool, book)
-    pager = Pager(book, config.run_dir, recorder.wake)
+    # What the run directory holds may be lost at a restart of the host; what a repair has begun, and budgets, may not.
+    journal = Journal(config.home / "watchdog-repairs.jsonl")
+    copying = Copying(config.home / "watchdog-guards.json", control.stop_file())
+    recorder = Recorder(spool, book, journal)
+    pager = Pager(book, config.run_dir, recorder.wake, taken=journal.lines)
+    sights = Sights()
+    medic = Medic(sights, journal, copying.copied, stop_file=control.stop_file(), changed=recorder.wake, pages=pager)
     switch = Deadman(config)
     rounds = Rounds(config.run_dir, switch.call, deadman.EVERY_SECONDS)
-    watchdog = Watchdog(config.run_dir, spool, recorder.wake, pager, switch.status)
+    watchdog = Watchdog(config.run_dir, spool, recorder.wake, pager, switch.status, repairs=sights)
 
     def stop(*_: object) -> None:
         watchdog.stop()
@@ -51,6 +61,9 @@ def main() -> int:
     pager.start()
     recorder.start(pager)
     rounds.start()
+    sights.use(watchdog.ask)
+    copying.start(sights.wake)
+    medic.start()
     watchdog.run()
     return 0
 

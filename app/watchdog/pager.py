@@ -1,4 +1,5 @@
-"""Pages for what the engine cannot page for: each fall once, to each address, until it arrives or the service is back.
+"""Pages for what the engine cannot page for: each fall, and each repair that did not help, once to each address, until
+it arrives or the trouble is over. Who was told of a fall is told what was done about it, too.
 
 Deciding whom to call is one thread's work, each page another's: the watch never waits for either, and no channel for
 another one. A try is in the book before it begins and after it has ended.
@@ -10,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
 from uuid import UUID
@@ -26,7 +28,7 @@ from app.infra import db
 from app.infra.logging import get_logger
 from app.notify import ChannelSpec, Delivery, Message, Outcome, resolve_all, send, take
 from app.watchdog import known, planning
-from app.watchdog.falls import Fall
+from app.watchdog.falls import Fall, Trouble
 from app.watchdog.pages import Book
 
 MOST_FALLS = 100
@@ -56,13 +58,15 @@ class Pager:
         *,
         pauses: Sequence[float] = PAUSES,
         held_seconds: float = HELD_SECONDS,
+        taken: Callable[[str, datetime], str] = lambda *_: "",
     ) -> None:
         self._book = book
         self._known = known.path_in(run_dir)
         self._changed = changed
         self._pauses = pauses
         self._held_seconds = held_seconds
-        self._falls: SimpleQueue[Fall] = SimpleQueue()
+        self._taken = taken
+        self._falls: SimpleQueue[Trouble | str] = SimpleQueue()
         self._lock = threading.Lock()
         self._asked: dict[str, float] = {}
         self._waiting = 0
@@ -80,8 +84,10 @@ class Pager:
         if self._book.take_over():
             self._carry_all()
 
-    def fallen(self, fall: Fall) -> None:
-        """A service is down. The first time, and again while nobody could be called, it is looked at."""
+    def fallen(self, fall: Trouble) -> None:
+        """A service is down, or a repair has failed. The first time, and again while nobody could be called, it is
+        looked at.
+        """
         with self._lock:
             if self._waiting >= MOST_FALLS or clock.monotonic() < self._asked.get(fall.key, 0.0):
                 return
@@ -91,13 +97,26 @@ class Pager:
         self._falls.put(fall)
 
     def risen(self, name: str) -> None:
-        """A service is up, or nobody's business any more: nothing more is tried for it."""
+        """A service is up, or nobody's business any more: nothing more is tried for its falls."""
+        self._forget(f"{name} ")
+
+    def mended(self, key: str) -> None:
+        """What a repair could not help is over."""
+        self._forget(key)
+
+    def acted(self, service: str) -> None:
+        """Something was done about a service: those who were told of its fall are told of that."""
         with self._lock:
-            for key in [key for key in self._asked if key.startswith(f"{name} ")]:
+            self._waiting += 1
+            self._settled.clear()
+        self._falls.put(service)
+
+    def _forget(self, about: str) -> None:
+        with self._lock:
+            for key in [key for key in self._asked if key.startswith(about)]:
                 del self._asked[key]
                 self._told_held.pop(key, None)
-        if any(call.service == name and not call.over for call in self._book.calls()):
-            self._book.over(name)
+        if self._book.over(about):
             with self._over:
                 self._over.notify_all()
             self._changed()
@@ -114,18 +133,37 @@ class Pager:
         while True:
             fall = self._falls.get()
             again = self._held_seconds
+            about = fall if isinstance(fall, str) else fall.spec.name
             try:
-                again = self._look_at(fall)
+                if isinstance(fall, str):
+                    self._tell_acted(fall)
+                else:
+                    again = self._look_at(fall)
             except Exception as error:  # whatever is wrong with the catalogue, the next look may find it right
-                log.error("nobody could be called", service=fall.spec.name, error=str(error), kind=type(error).__name__)
+                log.error("nobody could be called", service=about, error=str(error), kind=type(error).__name__)
             with self._lock:
-                if fall.key in self._asked:
+                if not isinstance(fall, str) and fall.key in self._asked:
                     self._asked[fall.key] = clock.monotonic() + again
                 self._waiting -= 1
                 if not self._waiting:
                     self._settled.set()
 
-    def _look_at(self, fall: Fall) -> float:
+    def _tell_acted(self, service: str) -> None:
+        threads: dict[str, list[Call]] = {}
+        for call in self._book.standing(service):
+            threads.setdefault(call.thread, []).append(call)
+        look = self._look(service)
+        told = [made for calls in threads.values() if (made := planning.acted(calls, look)) is not None]
+        if told:
+            self._book.add(told)
+            log.info("telling what was done", service=service, pages=sum(len(call.pages) for call in told))
+            self._carry_all()
+
+    def _look(self, service: str) -> planning.Look:
+        now = clock.now()
+        return planning.Look(catalogs.current(), known.kept(self._known), settings(), now, self._taken(service, now))
+
+    def _look_at(self, fall: Trouble) -> float:
         """Call whom the plan says; in how many seconds to look again."""
         if not self._book.take_over():
             self._say_held(fall, ("another watchdog of this installation pages",))
@@ -134,8 +172,7 @@ class Pager:
         calls = self._book.calls()
         if any(call.fall == fall.key for call in calls):
             return float("inf")
-        look = planning.Look(catalogs.current(), known.kept(self._known), settings(), clock.now())
-        made = planning.plan(fall, look, called=calls)
+        made = planning.plan(fall, self._look(fall.spec.name), called=calls)
         self._say_held(fall, made.held)
         if not made.calls:
             return self._held_seconds
@@ -146,7 +183,7 @@ class Pager:
         self._carry_all()
         return float("inf")
 
-    def _say_held(self, fall: Fall, reasons: tuple[str, ...]) -> None:
+    def _say_held(self, fall: Trouble, reasons: tuple[str, ...]) -> None:
         """Say why nobody is called, once for each reason."""
         with self._lock:
             said = self._told_held.get(fall.key, ())
@@ -271,10 +308,10 @@ class Pager:
             self._carry(made.id)
 
 
-def _untold(fall: Fall, calls: Sequence[Call]) -> list[Call]:
+def _untold(fall: Trouble, calls: Sequence[Call]) -> list[Call]:
     """Without those whose every alert the engine has told since the fall; while nobody knows, all of them."""
     service = fall.spec.service
-    if service.kind == "postgres" and "url" not in service.options:
+    if isinstance(fall, Fall) and service.kind == "postgres" and "url" not in service.options:
         return list(calls)  # the ledger itself is what has fallen: asking it would only cost time
     fingerprints = [raised.fingerprint for call in calls for raised in call.raised]
     try:

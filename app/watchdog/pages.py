@@ -6,19 +6,17 @@ page. One watchdog of a home has the book; a second one beside it pages nobody.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from app.alerts.imported import Call, Page, PageState
 from app.infra.logging import get_logger
+from app.watchdog import kept
 
 MOST = 200
 """Calls that are kept at most: more falls at once are one disaster, and told often enough."""
@@ -44,10 +42,10 @@ class Book:
         with self._lock:
             if self._turn is not None:
                 return True
-            self._turn = _turn(self._path.with_suffix(".lock"))
+            self._turn = kept.turn(self._path)
             if self._turn is None:
                 return False
-            self._calls = {call.id: call for call in _read(self._path)}
+            self._calls = {call.id: call for call in kept.read(self._path, _CALL, most=MOST)}
             return True
 
     def calls(self) -> list[Call]:
@@ -95,20 +93,32 @@ class Book:
                 self._calls[call_id] = replace(call, pages=(*call.pages, page))
                 self._write()
 
-    def over(self, service: str) -> None:
-        """The service is back: what nobody was told of need not be told."""
+    def over(self, about: str) -> bool:
+        """Falls whose key begins so are over: what nobody was told of need not be told. Was there any?"""
         with self._lock:
-            standing = [call for call in self._calls.values() if call.service == service and not call.over]
+            standing = [call for call in self._calls.values() if call.fall.startswith(about) and not call.over]
             for call in standing:
                 self._calls[call.id] = replace(call, over=True)
             if standing:
                 self._tidy()
                 self._write()
+            return bool(standing)
 
     def unstored(self) -> list[Call]:
         """Calls of which the ledger does not know all."""
         with self._lock:
             return [call for call in self._calls.values() if self._stored.get(call.id) != call]
+
+    def services(self) -> set[str]:
+        """The services about which people are told from here."""
+        with self._lock:
+            return {call.service for call in self._calls.values()}
+
+    def standing(self, service: str) -> list[Call]:
+        """Calls about a service that are not over and of which somebody was told, or may have been."""
+        with self._lock:
+            found = [call for call in self._calls.values() if call.service == service]
+            return [call for call in found if not call.over and call.is_tried]
 
     def stored(self, calls: Iterable[Call], handed_over: set[UUID]) -> None:
         """The ledger has these calls as they were then, and delivers the pages `handed_over` itself."""
@@ -141,19 +151,10 @@ class Book:
         return self._stored.get(call.id) != call or any(page.state is PageState.SENDING for page in call.pages)
 
     def _write(self) -> None:
-        part = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-                stream.writelines(_CALL.dump_json(call) + b"\n" for call in self._calls.values())
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(self._path)
-            _sync(self._path.parent)
+            kept.write(self._path, map(_CALL.dump_json, self._calls.values()))
             self._disk_told = False
         except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
             if not self._disk_told:
                 self._disk_told = True
                 log.error("pages are in memory only: their file cannot be written", error=error.strerror)
@@ -162,38 +163,3 @@ class Book:
 def _handed_over(call: Call, pages: set[UUID]) -> Call:
     after = (replace(page, state=PageState.HANDED_OVER) if page.id in pages else page for page in call.pages)
     return replace(call, pages=tuple(after))
-
-
-def _turn(path: Path) -> int | None:
-    """The lock's descriptor; None while another process has it. A disk that takes no file is no other process."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError:
-        return -1
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: Path) -> Iterable[Call]:
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return
-    for line in lines[:MOST]:
-        try:
-            yield _CALL.validate_json(line)
-        except ValidationError:
-            log.error("a call in the watchdog's book cannot be read and is dropped")

@@ -14,9 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from app.alerts import dependencies, links, muted, recipients, routes, rules
-from app.alerts.core import State
+from app.alerts.core import ACTIONS_TAKEN, State
 from app.alerts.dependencies import Down
-from app.alerts.imported import Call, Page
+from app.alerts.groups import Why
+from app.alerts.imported import Call, Page, PageState
 from app.alerts.muting import Muting
 from app.alerts.recipients import Destination
 from app.alerts.rendering import About, Subject, message_of
@@ -28,22 +29,25 @@ from app.health.core import Kind
 from app.infra import ids
 from app.infra.text import json_safe
 from app.notify import Event, Message
+from app.recovery import told as repairs
 from app.signals import Signal
-from app.watchdog.falls import Fall
+from app.watchdog.falls import Failure, Trouble
 from app.watchdog.known import Known
 
 NOTE = "Sent by the watchdog: the engine itself is in trouble."
+ACTED_NOTE = "The watchdog has done something about it: see the actions taken."
 NOBODY = "nobody is configured to be told"
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a plan is made of besides the fall."""
+    """What a plan is made of besides the trouble. `taken`: what was lately done for its service, a line each."""
 
     catalog: Catalog
     known: Known
     config: Settings
     now: datetime
+    taken: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,8 @@ class Plan:
     held: tuple[str, ...] = ()
 
 
-def plan(fall: Fall, look: Look, *, called: Iterable[Call] = ()) -> Plan:
-    """The calls of one fall. `called`: those of other falls, for they may explain this one.
+def plan(fall: Trouble, look: Look, *, called: Iterable[Call] = ()) -> Plan:
+    """The calls of one fall, or of a repair that did not help. `called`: those of others, for they may explain it.
 
     Raises Misconfigured when links cannot be signed.
     """
@@ -76,8 +80,29 @@ def plan(fall: Fall, look: Look, *, called: Iterable[Call] = ()) -> Plan:
     )
 
 
-def signal_of(fall: Fall, now: datetime) -> Signal:
+def acted(calls: Sequence[Call], look: Look) -> Call | None:
+    """One more message to those who were told by these calls of one thread: what was done since. None: nothing new."""
+    last = calls[-1]
+    known = {raised.annotations.get(ACTIONS_TAKEN) for raised in last.raised}
+    told = {
+        (page.channel, page.destination): Destination(page.channel, page.destination or None, page.recipient)
+        for call in calls
+        for page in call.pages
+        if page.state in (PageState.SENDING, PageState.DELIVERED)
+    }
+    if not look.taken or known == {look.taken} or not told:
+        return None
+    raises = tuple(_with_actions(raised, look.taken) for raised in last.raised)
+    message = _message(raises, last.group, look, Event.UPDATED, note=f"{ACTED_NOTE} {NOTE}")
+    pages = tuple(_page(address, message) for address in told.values())
+    return replace(last, id=ids.uuid7(look.now), raised=raises, told_at=look.now, pages=pages, why=str(Why.ACTED))
+
+
+def signal_of(fall: Trouble, now: datetime) -> Signal:
     """The signal that the recorder will write of it, but for its number and its incident."""
+    if isinstance(fall, Failure):
+        said = repairs.conclusion(fall.run)
+        return Signal(ids.uuid7(now), said.kind, fall.run.service, 0, dict(said.labels), _as_stored(said.facts), now)
     service = fall.spec.service
     labels = labels_of(
         service=service.name,
@@ -87,14 +112,22 @@ def signal_of(fall: Fall, now: datetime) -> Signal:
         expected=fall.spec.in_maintenance(fall.result.started_at),
     )
     facts = facts_of(fall.result, fall.decision, None)
-    as_stored = json.loads(json.dumps(json_safe(facts), default=str))
-    return Signal(ids.uuid7(now), Kind.DOWN, service.name, 0, labels, as_stored, now)
+    return Signal(ids.uuid7(now), Kind.DOWN, service.name, 0, labels, _as_stored(facts), now)
 
 
-def _raises(fall: Fall, look: Look) -> list[Raise]:
+def _as_stored(facts: Mapping[str, Any]) -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads(json.dumps(json_safe(facts), default=str))
+    return stored
+
+
+def _raises(fall: Trouble, look: Look) -> list[Raise]:
     signal = signal_of(fall, look.now)
     found = rules.matching(look.catalog.telling, signal, teams=rules.teams_of(look.catalog))
-    return [item for item in found if isinstance(item, Raise)]
+    return [_with_actions(item, look.taken) for item in found if isinstance(item, Raise)]
+
+
+def _with_actions(raised: Raise, taken: str) -> Raise:
+    return replace(raised, annotations=raised.annotations | {ACTIONS_TAKEN: taken}) if taken else raised
 
 
 def _muting(look: Look, standing: Sequence[Call]) -> Muting:
@@ -115,7 +148,7 @@ def _muting(look: Look, standing: Sequence[Call]) -> Muting:
     )
 
 
-def _held(raised: Raise, present: Muting, fall: Fall, look: Look) -> str | None:
+def _held(raised: Raise, present: Muting, fall: Trouble, look: Look) -> str | None:
     """Why nobody is told of this alert now."""
     if raised.count > 1:
         return f"it takes {raised.count} signals"
@@ -129,7 +162,7 @@ def _held(raised: Raise, present: Muting, fall: Fall, look: Look) -> str | None:
     return f"{mutes[0].by}, {mutes[0].reason}" if mutes else None
 
 
-def _calls(raises: Sequence[Raise], fall: Fall, look: Look, *, told: Container[str]) -> Iterator[Call]:
+def _calls(raises: Sequence[Raise], fall: Trouble, look: Look, *, told: Container[str]) -> Iterator[Call]:
     """One call for each thread that takes an alert of it and has somebody to tell. `told`: threads told of others."""
     placed: dict[str, tuple[Mapping[str, Any], list[Raise]]] = {}
     for raised in raises:
@@ -163,7 +196,9 @@ def _addresses(group: Mapping[str, Any], look: Look) -> list[Destination]:
     return [address for address in found.destinations if address.enabled]
 
 
-def _message(raises: Sequence[Raise], group: Mapping[str, Any], look: Look, event: Event) -> Message:
+def _message(
+    raises: Sequence[Raise], group: Mapping[str, Any], look: Look, event: Event, *, note: str = NOTE
+) -> Message:
     about = About(
         key="",
         thread=group["thread"],
@@ -173,7 +208,7 @@ def _message(raises: Sequence[Raise], group: Mapping[str, Any], look: Look, even
         route=group["route"],
         group_labels=group["labels"],
         external_url=look.config.external_url,
-        note=NOTE,
+        note=note,
         links=links.of_group(look.config, UUID(str(group["id"])), look.now),
     )
     return message_of(about, [_subject(raised, look.now) for raised in raises])

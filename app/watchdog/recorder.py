@@ -1,12 +1,13 @@
 """Stores the watchdog's results in Postgres from a thread of its own: a database that hangs must not hold the watch.
 
-Pages go before results: when the engine learns of a fall, it finds that people were told.
+Pages go first, then repairs, then results: when the engine learns of a fall, or that a repair of it failed, it finds
+that people were told, and what was done.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 from uuid import UUID
@@ -18,9 +19,12 @@ from app.alerts.imported import Call, import_calls
 from app.errors import SmmError
 from app.health import record, sync_current_catalog
 from app.health.checking import maintenance_of
+from app.health.core import State
 from app.health.specs import resolve_all
 from app.infra.db import UnitOfWork, is_transient, unit_of_work
 from app.infra.logging import get_logger
+from app.recovery.core import Run
+from app.recovery.imported import import_runs, link_incidents
 from app.watchdog.spool import Item, Spool
 
 SOURCE = "watchdog"
@@ -39,6 +43,16 @@ class Called(Protocol):
 
     def stored(self, calls: Sequence[Call], handed_over: set[UUID]) -> None: ...
 
+    def services(self) -> set[str]: ...
+
+
+class Journalled(Protocol):
+    """The journal of repairs, as the tables see it."""
+
+    def unstored(self) -> list[Run]: ...
+
+    def stored(self, run: Run) -> None: ...
+
 
 class Settling(Protocol):
     """Whoever decides whom to call."""
@@ -49,9 +63,10 @@ class Settling(Protocol):
 class Recorder:
     """Empties the spool, oldest first. What could not be stored is tried again every two seconds, or with the next."""
 
-    def __init__(self, spool: Spool, book: Called | None = None) -> None:
+    def __init__(self, spool: Spool, book: Called | None = None, journal: Journalled | None = None) -> None:
         self._spool = spool
         self._book = book
+        self._journal = journal
         self._pager: Settling | None = None
         self._unfit: set[UUID] = set()
         self._wake = threading.Event()
@@ -78,12 +93,16 @@ class Recorder:
 
     def store_some(self) -> bool:
         """Store a batch; False when there was none or Postgres is away. A batch stored twice changes nothing."""
-        batch = self._spool.first(self._count)
+        batch, repairs = self._spool.first(self._count), self._repairs()
         if self._pager is not None:
             self._pager.settle(SETTLE_SECONDS)
-        if not batch and not self._news():
+        calls = self._calls()
+        if not batch and not calls and not repairs:
             return False
         try:
+            told_of = self._book.services() if self._book is not None else set()
+            self._import(calls)
+            self._import_repairs(repairs, told_of)
             self._store(batch)
         except (DataError, IntegrityError) as error:
             self._set_aside(batch, error)
@@ -100,33 +119,67 @@ class Recorder:
             log.info("results are stored again", stored=len(batch), waiting=len(self._spool))
         return bool(batch)
 
-    def _news(self) -> list[Call]:
+    def _calls(self) -> list[Call]:
         """Calls of which the ledger does not know all, and can."""
         found = self._book.unstored() if self._book is not None else []
         return [call for call in found if call.id not in self._unfit]
 
+    def _repairs(self) -> list[Run]:
+        """Repairs of which the tables do not know all, and can."""
+        found = self._journal.unstored() if self._journal is not None else []
+        return [run for run in found if run.id not in self._unfit]
+
     def _store(self, batch: Sequence[Item]) -> None:
+        if not batch:
+            return
         specs = resolve_all(catalog.current()).values()
         with unit_of_work() as uow:
-            self._import(uow)
-            if not batch:
-                return
             sync_current_catalog(uow)
-            record(uow, batch, source=SOURCE, in_maintenance=maintenance_of(specs))
+            flips = record(uow, batch, source=SOURCE, in_maintenance=maintenance_of(specs))
+            fallen = [name for name, flip in flips if flip.after is State.DOWN]
+            if fallen and self._journal is not None:
+                link_incidents(uow, fallen)
 
-    def _import(self, uow: UnitOfWork) -> None:
-        """Take in whom the watchdog called; one call that cannot be, once and for all, must not hold the others."""
-        for call in self._news():
-            try:
-                with uow.session.begin_nested():
-                    theirs = import_calls(uow, [call], clock.now())
-            except Exception as error:
-                if isinstance(error, SmmError) or (isinstance(error, DBAPIError) and is_transient(error)):
-                    raise
-                self._unfit.add(call.id)
-                log.exception("a call cannot be taken into the ledger", service=call.service)
-                continue
+    def _import(self, calls: Sequence[Call]) -> None:
+        """Take in whom the watchdog called."""
+        if not calls:
+            return
+        with unit_of_work() as uow:
+            for call in calls:
+                self._take_in(uow, call)
+
+    def _take_in(self, uow: UnitOfWork, call: Call) -> None:
+        theirs: set[UUID] = set()
+
+        def take() -> None:
+            with uow.session.begin_nested():
+                theirs.update(import_calls(uow, [call], clock.now()))
+
+        if self._is_taken(take, call.id, call.service):
             uow.after_commit(partial(self._stored, call, theirs))
+
+    def _import_repairs(self, repairs: Sequence[Run], told_of: set[str]) -> None:
+        """Take in what the watchdog repaired, each in a transaction of its own: what it locks is held for a moment."""
+        for run in repairs:
+
+            def take(run: Run = run) -> None:
+                with unit_of_work() as uow:
+                    import_runs(uow, [run], clock.now(), told_of=told_of)
+
+            if self._is_taken(take, run.id, run.service) and self._journal is not None:
+                self._journal.stored(run)
+
+    def _is_taken(self, take: Callable[[], None], key: UUID, service: str) -> bool:
+        """Take in one thing; what cannot be, once and for all, must not hold the others. Raises what will pass."""
+        try:
+            take()
+        except Exception as error:
+            if isinstance(error, SmmError) or (isinstance(error, DBAPIError) and is_transient(error)):
+                raise
+            self._unfit.add(key)
+            log.exception("what the watchdog did cannot be taken into the tables", service=service)
+            return False
+        return True
 
     def _stored(self, call: Call, theirs: set[UUID]) -> None:
         if self._book is not None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from app import catalog, clock
@@ -27,6 +28,7 @@ from app.health.specs import Spec, resolve_all
 from app.infra.heartbeat import Heartbeat
 from app.infra.logging import get_logger
 from app.watchdog.falls import Fall
+from app.watchdog.sights import Sight, sight_of
 from app.watchdog.spool import Spool
 
 CONFIRM_TIMEOUT_SECONDS = 2.0
@@ -46,6 +48,14 @@ class Pages(Protocol):
     def risen(self, name: str) -> None: ...
 
     def waiting(self) -> int: ...
+
+
+class Repairs(Protocol):
+    """Who repairs by what is seen. Both return at once."""
+
+    def saw(self, sight: Sight) -> None: ...
+
+    def lost(self, name: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -82,12 +92,17 @@ class Watchdog:
         wake: Callable[[], None],
         pages: Pages | None = None,
         deadman: Callable[[], statefile.Deadman | None] = lambda: None,
+        *,
+        repairs: Repairs | None = None,
     ) -> None:
         self._path = statefile.path_in(run_dir)
         self._spool = spool
         self._wake = wake
         self._pages = pages
         self._deadman = deadman
+        self._repairs = repairs
+        self._asked: SimpleQueue[str] = SimpleQueue()
+        self._wanted: set[str] = set()
         self._prober = Prober(16)
         self._heartbeat = Heartbeat("watchdog")
         self._known = self._remembered()
@@ -111,10 +126,16 @@ class Watchdog:
         self._stopping = True
         self._prober.interrupt()
 
+    def ask(self, name: str) -> None:
+        """Probe this service now, whatever is under way; any thread may call it."""
+        self._asked.put(name)
+        self._prober.interrupt()
+
     def step(self, wait_seconds: float) -> None:
         """One turn: start what is due, take what has ended within the wait."""
         self._follow_catalog()
         now = clock.monotonic()
+        self._hear(now)
         for watch in self._watches.values():
             if watch.next_at <= now:
                 watch.next_at = now + self._start(watch)
@@ -125,6 +146,18 @@ class Watchdog:
         if finished or clock.monotonic() - self._written >= WRITE_EVERY_SECONDS:
             self._write()
         self._heartbeat.touch()
+
+    def _hear(self, now: float) -> None:
+        """Make due what was asked for; a probe that is under way began too early, and another one follows it."""
+        try:
+            while True:
+                self._wanted.add(self._asked.get_nowait())
+        except Empty:
+            pass
+        for name in [name for name in self._wanted if name not in self._watches or not self._watches[name].running]:
+            self._wanted.discard(name)
+            if name in self._watches:
+                self._watches[name].next_at = now
 
     def _start(self, watch: _Watch) -> float:
         """Start a probe; seconds to the next one should this one tell nothing."""
@@ -148,10 +181,12 @@ class Watchdog:
         watch.running, watch.answered = False, watch.started
         if isinstance(verdict, CannotTell) or self._may_have_a_cause(watch, verdict):
             watch.next_at = clock.monotonic() + CANNOT_TELL_AGAIN_SECONDS
+            self._show(watch, verdict, counts=False)
             return
         now = clock.now()
         decision = decide(without_future(watch.state, now), verdict, watch.spec.policy, now)
         if decision.ignored or decision.next_check_at is None:
+            self._show(watch, verdict, counts=False)
             return
         watch.state, watch.last = decision.state, verdict
         watch.next_at = clock.monotonic() + (decision.next_check_at - now).total_seconds()
@@ -160,8 +195,16 @@ class Watchdog:
             _tell(name, decision.flip, verdict)
             watch.back_at = now if decision.flip.before is State.DOWN else watch.back_at
         self._note_fall(watch, decision, verdict)
+        self._show(watch, verdict, counts=True)
         self._spool.append(name, verdict, eventful=_is_eventful(decision, watch.spec))
         self._wake()
+
+    def _show(self, watch: _Watch, verdict: Verdict, *, counts: bool) -> None:
+        """Hand on how a service stands to whoever repairs it."""
+        if self._repairs is not None:
+            self._repairs.saw(
+                sight_of(watch.spec, watch.state, watch.last, verdict, probed=watch.answered, counts=counts)
+            )
 
     def _causes(self, watch: _Watch) -> list[_Watch]:
         known = {name: other.spec.service.depends_on for name, other in self._watches.items()}
@@ -214,6 +257,8 @@ class Watchdog:
             del self._watches[name]
             if self._pages is not None:
                 self._pages.risen(name)
+            if self._repairs is not None:
+                self._repairs.lost(name)
         for name, spec in ours.items():
             if name not in self._watches:
                 self._watches[name] = self._begin(spec)

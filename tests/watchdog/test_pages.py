@@ -111,7 +111,7 @@ def test_when_the_service_is_back_it_is_forgotten_as_soon_as_nothing_is_left_to_
     book = opened(path)
     book.add([call])
     book.change(call.pages[0].id, arrived)
-    book.over("redis")
+    book.over("redis ")
     (found,) = book.unstored()
     assert found.over
     book.stored([found], set())
@@ -123,7 +123,7 @@ def test_a_try_under_way_is_waited_for_although_the_service_is_back(call: Call, 
     book = opened(path)
     book.add([call])
     book.change(call.pages[0].id, trying)
-    book.over("redis")
+    book.over("redis ")
     book.stored(book.unstored(), set())
     assert len(book.calls()) == 1
     book.change(call.pages[0].id, arrived)
@@ -134,7 +134,7 @@ def test_a_try_under_way_is_waited_for_although_the_service_is_back(call: Call, 
 def test_what_nobody_was_called_for_yet_is_dropped_when_the_service_is_back(call: Call, path: Path):
     book = opened(path)
     book.add([call])
-    book.over("redis")
+    book.over("redis ")
     assert book.calls() == []
 
 

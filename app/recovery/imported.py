@@ -1,0 +1,98 @@
+"""What the watchdog repaired, taken into the tables: the run, its steps, its restarts, and what people are told of it.
+
+Importing a run twice changes nothing: what is new is what its row does not say yet. It happens before the results of
+the watchdog's probes are stored, and after its pages were taken in: when the engine learns of a fall or of a failure,
+people were told, and the alert finds what was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from app.infra.db import UnitOfWork
+from app.infra.logging import get_logger
+from app.recovery import store, told
+from app.recovery.core import Effect, Run, StepRun, StepState, Verdict, Why
+
+log = get_logger(__name__)
+
+_BEGUN = frozenset({StepState.RUNNING, StepState.DONE, StepState.FAILED})
+
+
+def import_runs(uow: UnitOfWork, runs: Iterable[Run], now: datetime, *, told_of: Container[str] = ()) -> None:
+    """Take in runs of the watchdog as they are now. `told_of`: services about which the watchdog tells people itself,
+    so that what was done is noted with their alerts and not told again.
+
+    Locks are taken in the engine's order: the run, then what its signals and alerts lock, service by service.
+    """
+    for run in sorted(runs, key=lambda run: (run.service, run.created_at, run.id)):
+        before = store.lock(uow, run.id)
+        if before is None and run.ended_at is None:
+            store.take_guards(uow)
+            _end_other(uow, run, now)
+        incident = (before.incident_id if before is not None else None) or _incident(uow, run)
+        _import(uow, replace(run, incident_id=incident), before, now, tells=run.service not in told_of)
+
+
+def link_incidents(uow: UnitOfWork, services: Iterable[str]) -> None:
+    """Give runs that began before their incident was stored its id: to be called when falls of these were stored."""
+    uow.execute(
+        "UPDATE recovery_runs r SET incident_id = i.id FROM incidents i WHERE r.service = ANY(:services)"
+        " AND r.runner = 'watchdog' AND r.incident_id IS NULL AND i.service = r.service AND i.started_at = r.since",
+        services=sorted(set(services)),
+    )
+
+
+def _import(uow: UnitOfWork, run: Run, before: Run | None, now: datetime, *, tells: bool) -> None:
+    known = {step.place: step for step in before.steps} if before is not None else {}
+    if before == run:
+        return
+    store.save(uow, run)
+    for step in run.steps:
+        if step.effect is Effect.RESTART and step.began_at is not None and step.state in _BEGUN:
+            store.note_restart(uow, run, step.place, step.began_at)
+    if before is None:
+        told.started(uow, run)
+    news = [step for step in run.steps if step.is_over and not _was_over(known, step)]
+    effects = [step for step in news if step.effect is not Effect.NONE and step.state is not StepState.SKIPPED]
+    for step in effects:
+        told.acted(uow, run, step)
+    if news:
+        told.note(uow, run, now, tell=tells and any(step.state is StepState.DONE for step in effects))
+    if run.ended_at is not None and (before is None or before.ended_at is None):
+        told.concluded(uow, run, now)
+
+
+def _was_over(known: dict[int, StepRun], step: StepRun) -> bool:
+    return step.place in known and known[step.place].is_over
+
+
+def _end_other(uow: UnitOfWork, run: Run, now: datetime) -> None:
+    """Only one run of a playbook and service may be open: one that a person began at the same time gives way."""
+    others = store.runs(
+        uow.session, "playbook = :playbook AND service = :service AND ended_at IS NULL AND id <> :id", "id",
+        playbook=run.playbook, service=run.service, id=run.id,
+    )  # fmt: skip
+    for other in others:
+        log.warning("a run gives way to another one", run=str(other.id), to=str(run.id))
+        why = f"the watchdog was at it already: run {run.id}"
+        ended = replace(
+            other, verdict=Verdict.ABORTED, reason=Why.BUSY, why=why, ended_at=now, over_at=now, due_at=None, waits=None
+        )
+        store.save(uow, ended)
+        told.concluded(uow, ended, now)
+
+
+def _incident(uow: UnitOfWork, run: Run) -> UUID | None:
+    """The incident of the fall for which it began, where that is stored already."""
+    if run.since is None:
+        return None
+    found: UUID | None = uow.execute(
+        "SELECT id FROM incidents WHERE service = :service AND started_at = :since ORDER BY id DESC LIMIT 1",
+        service=run.service,
+        since=run.since,
+    ).scalar_one_or_none()
+    return found

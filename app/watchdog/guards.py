@@ -1,0 +1,123 @@
+"""The world as a run of the watchdog finds it: from memory, the journal, and the copy of the engine's figures. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.catalog import Catalog, behind, in_maintenance
+from app.health.core import State
+from app.recovery import looking
+from app.recovery.core import Effect, Look, Run, StepState
+from app.recovery.playbooks import SIGNAL, Standing
+from app.recovery.store import WINDOW
+from app.watchdog.copied import Copied, Restart
+
+_BEGUN = frozenset({StepState.RUNNING, StepState.DONE, StepState.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What decisions of one moment are made from. `standings`: by service; `runs`: the journal's."""
+
+    catalog: Catalog
+    standings: Mapping[str, Standing]
+    runs: Sequence[Run]
+    copied: Copied
+    stopped: str | None
+    now: datetime
+
+    @property
+    def restarts(self) -> tuple[Restart, ...]:
+        """Of the last hour: ours, and what the tables know of others."""
+        since = self.now - WINDOW
+        mine = {run.id for run in self.runs}
+        others = (restart for restart in self.copied.restarts if restart.run not in mine)
+        return tuple(item for item in (*restarts_of(self.runs), *others) if item.at > since)
+
+
+def restarts_of(runs: Sequence[Run]) -> list[Restart]:
+    """Restarts that these runs have begun, whatever came of them."""
+    return [
+        Restart(run.id, run.service, step.began_at)
+        for run in runs
+        for step in run.steps
+        if step.effect is Effect.RESTART and step.began_at is not None and step.state in _BEGUN
+    ]
+
+
+def is_held(service: str, world: World) -> bool:
+    """Does nothing begin for this service now? Stopped, in maintenance, or what it depends on is down."""
+    return (
+        world.stopped is not None
+        or in_maintenance(world.catalog.services[service], world.now) is not None
+        or fallen(service, world) is not None
+    )
+
+
+def fallen(service: str, world: World) -> str | None:
+    """The nearest of what it depends on that is down, of those that the watchdog watches."""
+    depends_on = {name: other.depends_on for name, other in world.catalog.services.items()}
+    return next((name for name in behind(service, depends_on) if _is_down(world.standings.get(name))), None)
+
+
+def _is_down(standing: Standing | None) -> bool:
+    return standing is not None and standing.state is State.DOWN
+
+
+def stands(world: World, playbook: str, service: str) -> bool:
+    """Is there a run of this playbook for this service whose trouble is not over yet, or which is still running?"""
+    return any(
+        run.ended_at is None or (run.over_at is None and run.started_by == SIGNAL)
+        for run in world.runs
+        if (run.playbook, run.service) == (playbook, service)
+    )
+
+
+def look(run: Run, world: World) -> Look:
+    """Everything that a decision about this run asks for."""
+    service, found = world.catalog.services.get(run.service), world.standings.get(run.service)
+    if service is None or not service.enabled or found is None:
+        return Look(gone=f"the watchdog does not watch {run.service} any more")
+    playbook = world.catalog.playbooks.get(run.playbook)
+    restarts = world.restarts
+    busy, others = _others(run, world)
+    return Look(
+        limits=looking.limits_of(world.catalog, playbook),
+        over=looking.over_of(run, playbook, found, world.catalog),
+        stopped=world.stopped,
+        maintenance=in_maintenance(service, world.now),
+        cause=fallen(run.service, world),
+        busy=busy,
+        others=others,
+        forbidden=looking.forbidden(world.catalog, run),
+        restarts=sum(item.service == run.service for item in restarts),
+        restarts_in_all=len(restarts),
+        last_ended_at=_last_ended_at(run, world),
+    )
+
+
+def _others(run: Run, world: World) -> tuple[str | None, tuple[str, ...]]:
+    """Who changes something right now: the playbook that is at the same service, the critical services of others."""
+    mine = {other.id for other in world.runs}
+    at_work = [
+        (other.service, other.playbook, other.is_critical)
+        for other in world.runs
+        if other.id != run.id and other.ended_at is None and other.has_begun and not other.dry_run
+    ]
+    engines = (item for item in world.copied.at_work_now(world.now) if item.run not in mine)
+    at_work += [(item.service, item.playbook, item.critical) for item in engines]
+    busy = next((playbook for service, playbook, _ in sorted(at_work) if service == run.service), None)
+    critical = {service for service, _, is_critical in at_work if is_critical and service != run.service}
+    return busy, tuple(sorted(critical))
+
+
+def _last_ended_at(run: Run, world: World) -> datetime | None:
+    ended = [
+        other.ended_at
+        for other in world.runs
+        if other.id != run.id and other.ended_at is not None
+        and (other.playbook, other.service) == (run.playbook, run.service)
+    ]  # fmt: skip
+    return max(ended, default=None)
