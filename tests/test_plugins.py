@@ -113,7 +113,7 @@ def _others(stack: ExitStack, tmp_path: Path, closed: int, silent: int) -> dict[
 
     def engine(port: int, **more: object) -> Case:
         where = Docker(host=f"tcp://127.0.0.1:{port}")
-        return Case(_target(docker=where, **more), {"container": "web"})
+        return Case(_target(docker=where, container="web", **more), {})
 
     trusting = {"host": "127.0.0.1", "ca_file": str(authority.file)}
     return {

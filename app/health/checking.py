@@ -42,6 +42,7 @@ def target_of(
         database_url=_or_none(config.database),
         redis_url=_or_none(config.redis),
         watched_since=watched_since,
+        container=spec.service.container,
         docker=catalog.current().docker if spec.service.kind == "docker" else Docker(),
         stood=last.levels if last is not None else {},
         told_at=last.finished_at if last is not None else None,

@@ -59,6 +59,7 @@ class Target:
     registered_at: datetime | None = None
     last_heartbeat_at: datetime | None = None
     watched_since: datetime | None = None
+    container: str | None = None
     docker: Docker = field(default_factory=Docker, repr=False)
     stood: Mapping[str, str] = field(default_factory=dict)
     told_at: datetime | None = None

@@ -106,6 +106,8 @@ def service_problems(service: Service) -> list[Problem]:
     ]
     if service.kind == "heartbeat" and service.watched_by == "watchdog":
         problems.append(Problem(f"{path}.watched_by", "heartbeats are kept in the database: the engine watches them"))
+    if service.kind == "docker" and service.container is None:
+        problems.append(Problem(f"{path}.container", "is required: the container to look at"))
     return [*problems, *_option_problems(service, probe)]
 
 

@@ -10,20 +10,24 @@ import pytest
 
 from app import clock
 from app.catalog import Docker
+from app.errors import Invalid
+from app.health.checking import target_of
 from app.health.probes import docker
 from app.health.probing import CannotTell, Outcome, Target
+from app.health.specs import resolve
 from tests.fixtures.answering import HANG, Reply, answering
 from tests.fixtures.docker import Box, Containers
 from tests.fixtures.waiting import until
-from tests.health import local
+from tests.health import catalogs, local
+from tests.health.catalogs import catalog_of
 
 SECOND = 1_000_000_000
 
 
 def probe(container: str, *, timeout: float = 5, engine: str | None = None, **target: object) -> Outcome | CannotTell:
     where = Docker() if engine is None else Docker(host=engine)
-    given = Target(name="web", timeout_seconds=timeout, home=Path("/"), docker=where, **target)
-    return docker.probe(given, docker.Options(container=container))
+    given = Target(name="web", timeout_seconds=timeout, home=Path("/"), container=container, docker=where, **target)
+    return docker.probe(given, docker.Options())
 
 
 def of(box: Box) -> Outcome:
@@ -131,3 +135,19 @@ def test_an_engine_that_hangs_is_waited_for_no_longer_than_the_probe_may_take():
         verdict = probe("web", engine=f"tcp://127.0.0.1:{engine.port}", timeout=0.4)
         assert time.monotonic() - started < 0.9
     assert verdict == CannotTell("the Docker engine did not answer within 0.4 s")
+
+
+def test_a_service_of_this_kind_names_its_container():
+    with pytest.raises(Invalid, match=r"services\.web\.container \(line 1\): is required"):
+        catalog_of('[services.web]\nkind = "docker"\n')
+    found = catalog_of('[services.web]\nkind = "docker"\ncontainer = "claw-web"\n[docker]\nhost = "tcp://proxy:2375"\n')
+    assert found.docker.host == "tcp://proxy:2375"
+
+
+def test_the_engine_of_the_catalogue_is_asked_for_the_services_container(home: Path, monkeypatch: pytest.MonkeyPatch):
+    with answering({}) as engine:
+        text = f'[services.web]\nkind = "docker"\ncontainer = "claw-web"\n[docker]\nhost = "tcp://127.0.0.1:{engine.port}"\n'
+        catalogs.use(monkeypatch, home, text)
+        spec = resolve(catalog_of(text).services["web"])
+        spec.probe.probe(target_of(spec), spec.options)
+    assert engine.paths == ["GET /containers/claw-web/json"]

@@ -40,21 +40,20 @@ _ENGINE = "engine"
 
 
 class Options(BaseOptions):
-    """Which container; the engine is the catalogue's [docker]."""
+    """The container is the service's own `container`, the engine the catalogue's [docker]."""
 
-    container: str = Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$", description="name or id of the container")
     engine_seconds: float = Field(
         default=300, ge=0, le=86_400, description="so long the engine may be away before that is a failure"
     )
 
 
 def probe(target: Target, options: Options) -> Outcome | CannotTell:
-    """One question to the engine."""
+    """One question to the engine, about the service's container."""
     where = target.docker.model_copy(update={"timeout": min(target.docker.timeout, target.timeout_seconds)})
     started = clock.monotonic()
     try:
         with docker_engine.connected(where) as engine:
-            found = engine.inspect(options.container)
+            found = engine.inspect(target.container or target.name)
     except NotFound:
         return failed("missing", "there is no container of that name")
     except SmmError as error:
