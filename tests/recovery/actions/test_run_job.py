@@ -9,11 +9,8 @@ from uuid import UUID
 import pytest
 
 from app.recovery.acting import Again, Done, Failed, Work
-from tests.engine.work import record
 from tests.fixtures.ledger import Ledger
 from tests.recovery.actions.working import act, again, work_of
-
-assert record
 
 
 @pytest.fixture
