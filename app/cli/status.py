@@ -11,11 +11,11 @@ from app import catalog, clock
 from app.cli.output import JsonOption, print_json, print_table
 from app.config import settings
 from app.errors import Transient
-from app.health import status
 from app.health.document import ENTRY_KEYS
 from app.infra import dbwait
 from app.infra.db import read_only
 from app.infra.words import ago, duration
+from app.recovery import status
 from app.recovery.checks import CHECKS
 
 ANSWER_SECONDS = 3.0
@@ -68,6 +68,10 @@ def _print(document: dict[str, Any], now: datetime) -> None:
     )
     for alert in document.get("alerts", ()):
         typer.echo(f"\n{alert['severity']}: {alert['service']} is {alert['issue']}\n  {alert['recommendation']}")
+    if document.get("action_taken", "none") != "none":
+        typer.echo(f"\ndone about it: {document['action_taken']}")
+    for mode in document.get("modes", ()):
+        typer.echo(f"\nmode {mode['name']} is on since {mode['since']}: {mode['reason']}")
     for notice in document["notices"]:
         typer.echo(f"\nnote: {notice}")
 

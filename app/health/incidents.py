@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.clock import iso
+from app.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,11 @@ class Incident:
         }
 
 
-_QUERY = """
-    SELECT id, service, started_at, detected_at, recovered_at, outcome, severity, error_code, error, in_maintenance,
-           failures
+_COLUMNS = (
+    "id, service, started_at, detected_at, recovered_at, outcome, severity, error_code, error, in_maintenance, failures"
+)
+_QUERY = f"""
+    SELECT {_COLUMNS}
       FROM incidents
      WHERE (CAST(:service AS text) IS NULL OR service = :service)
        AND (CAST(:open AS boolean) IS NULL OR (recovered_at IS NULL) = :open)
@@ -71,6 +74,15 @@ def list_incidents(
     """Incidents, newest first; `before` is the start of the last one of the page before."""
     parameters = {"service": service, "open": open, "limit": limit, "before": before}
     return [Incident(**row._asdict()) for row in session.execute(text(_QUERY), parameters)]
+
+
+def get_incident(session: Session, incident_id: UUID) -> Incident:
+    """One incident. Raises NotFound."""
+    query = text(f"SELECT {_COLUMNS} FROM incidents WHERE id = :id")
+    row = session.execute(query, {"id": incident_id}).one_or_none()
+    if row is None:
+        raise NotFound(f"no incident has the id {incident_id}")
+    return Incident(**row._asdict())
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
-from uuid import UUID
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.alerts import explain, reading
+from app.alerts import reading
 from app.config import Settings
 from app.errors import Transient
-from app.health import incidents, status
+from app.health import incidents
+from app.health.availability import figures
+from app.health.availability.budgets import WINDOW
 from app.infra import db
 from app.infra.plain import plain
 from app.jobs import queues
+from app.recovery import status
 from app.web.guarded import Guarded
 
 CONNECT_SECONDS = 2
@@ -33,7 +36,10 @@ REDIS_SECONDS = 1.2
 OPEN_INCIDENTS = 50
 RECENT_INCIDENTS = 8
 OPEN_ALERTS = 200
-ALERT_SECONDS = 2.5
+READ_SECONDS = 2.5
+UPTIME_SECONDS = 30.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Overview:
 
 
 class Overviews:
-    """Where health pages get their facts. Keeps two connections of its own, with short time-outs."""
+    """Where health pages get their facts. Keeps a few connections of its own, with short time-outs."""
 
     def __init__(self, config: Settings) -> None:
         self._config = config.model_copy(
@@ -66,10 +72,13 @@ class Overviews:
         self._engine: Engine | None = None
         self._making = threading.Lock()
         # Threads of their own: a silent server would fill the pool that all endpoints share.
-        self._few = ThreadPoolExecutor(2, thread_name_prefix="read-alert")
+        self._few = ThreadPoolExecutor(2, thread_name_prefix="read-page")
         self._stored = Guarded("postgres", self._read)
         # Apart from the status: a ledger of millions, or one that is locked, takes nothing but its own section away.
         self._ledger = Guarded("ledger", self._read_ledger, patience_seconds=LEDGER_SECONDS)
+        self._uptimes = Guarded(
+            "uptimes", self._read_uptimes, patience_seconds=LEDGER_SECONDS, fresh_seconds=UPTIME_SECONDS
+        )
         self._messages = Guarded("redis", queues.read_messages, patience_seconds=REDIS_SECONDS)
 
     async def current(self) -> Overview:
@@ -82,20 +91,22 @@ class Overviews:
         known = messages or queues.Messages(problem="Redis does not answer")
         return replace(stored, queues=None if held is None else plain(queues.document(held, known)))
 
-    async def alert(self, alert_id: UUID) -> dict[str, Any]:
-        """One alert and everything that decides about it. Raises NotFound, and Transient when it takes too long."""
-        reading_it = asyncio.get_running_loop().run_in_executor(self._few, self._read_alert, alert_id)
+    async def uptimes(self) -> Mapping[str, float | None]:
+        """Percent of 30 days by service, at most half a minute old; None: nothing is known. Empty: not to be had."""
+        return await self._uptimes.current() or {}
+
+    async def read(self, reader: Callable[[Session, datetime], T]) -> T:
+        """What one page shows, read in a thread of few. Raises what `reader` does, Transient when it takes too long."""
+        reading_it = asyncio.get_running_loop().run_in_executor(self._few, self._read_one, reader)
         try:
-            async with asyncio.timeout(ALERT_SECONDS):
+            async with asyncio.timeout(READ_SECONDS):
                 return await reading_it
         except TimeoutError:
             raise Transient("the database does not answer in time") from None
 
-    def _read_alert(self, alert_id: UUID) -> dict[str, Any]:
-        now = clock.now()
+    def _read_one(self, reader: Callable[[Session, datetime], T]) -> T:
         with self._session() as session:
-            told = explain.explain_episode(session, alert_id, now=now)
-            return {**reading.get_episode(session, alert_id, now=now), "explained": told}
+            return reader(session, clock.now())
 
     def close(self) -> None:
         """Close the connection."""
@@ -118,6 +129,10 @@ class Overviews:
                 is_stored=True,
             )
 
+    def _read_uptimes(self) -> dict[str, float | None]:
+        with self._session() as session:
+            return {name: found[WINDOW].percent for name, found in figures.uptimes(session, clock.now()).items()}
+
     def _read_ledger(self) -> queues.Ledger:
         with self._session() as session:
             session.execute(text(f"SET LOCAL statement_timeout = {LEDGER_STATEMENT_MS}"))
@@ -127,7 +142,7 @@ class Overviews:
     def _session(self) -> Iterator[Session]:
         with self._making:
             if self._engine is None:
-                self._engine = db.make_engine(self._config, pool_size=2, application_name="smm-admin status")
+                self._engine = db.make_engine(self._config, pool_size=3, application_name="smm-admin status")
         with db.transient_errors(), Session(self._engine) as session:
             yield session
 

@@ -15,6 +15,7 @@ from app.health.core import ServiceState, State
 from app.health.results import ProbeError, ProbeResult
 from app.infra import db
 from app.infra.db import unit_of_work
+from app.recovery import control
 from tests.cli.conftest import Ran
 from tests.health import catalogs, local
 from tests.health.catalogs import catalog_of, tcp
@@ -81,6 +82,8 @@ def test_without_postgres_the_watchdogs_file_is_shown(smm: Smm, stored, monkeypa
     assert ran.out.startswith("unhealthy, ")
     assert "Postgres does not answer: only what the watchdog sees is known" in ran.out
     assert f"down since {clock.iso(since)}: connection refused" in ran.out
+    control.keep(control.Stop("2026-03-01T12:00:00Z", "ann", "moving house"))
+    assert "recovery is stopped by ann since 2026-03-01T12:00:00Z, moving house" in smm("status").out
     assert "s3cret" not in ran.out + ran.err
 
 
@@ -94,6 +97,38 @@ def test_incidents_are_listed_with_their_times(smm: Smm, stored):
     assert "connection refused" in smm("incidents").out
     assert smm("incidents", "--open").out == "no incidents\n"
     assert smm("incidents", "--service", "api").out == "no incidents\n"
+
+
+def test_an_incident_is_shown_with_its_story_by_the_beginning_of_its_id(smm: Smm, stored):
+    falls = [("web", result(False, ago)) for ago in (35, 30, 25)]
+    stored(*falls, ("web", result(True, 10)), ("web", result(True, 5)))
+    (incident,) = smm("incidents", "list", "--json").json["incidents"]
+    ran = smm("incidents", "show", incident["id"][:18])
+    assert ran.code == 0
+    assert ran.out.startswith("web (critical): recovered after 25.0 s, detected after 10.0 s\n  connection refused\n")
+    story = [line.strip()[10:] for line in ran.out.splitlines()]
+    assert "the first failure: connection refused" in story
+    assert "web is up again: it was down for 25.0 s" in story
+    assert smm("incidents", "show", incident["id"], "--json").json["timeline"][0]["kind"] == "probe.failed"
+    assert smm("incidents", "show", "0123456789").code == 1
+    assert smm("incidents", "show", "zz").code == 2
+
+
+def test_a_stop_and_what_was_done_stand_in_the_status(smm: Smm, stored):
+    stored(("api", result(True, 5)), *(("web", result(False, ago)) for ago in (15, 10, 5)))
+    assert smm("status", "--json").json["action_taken"] == "none"
+    smm("recovery", "stop", "--reason", "moving house", "--by", "ann")
+    ran = smm("status")
+    assert "note: recovery is stopped by ann since" in ran.out
+    assert "moving house: nothing is repaired" in ran.out
+
+
+def test_modes_in_force_stand_in_the_status(smm: Smm, stored):
+    stored(("web", result(True, 5)), ("api", result(True, 5)))
+    smm("modes", "enter", "thin", "--reason", "no vectors", "--wait", "draft")
+    ran = smm("status")
+    assert "mode thin is on since" in ran.out
+    assert ": no vectors" in ran.out
 
 
 def test_a_check_that_no_worker_takes_is_cancelled_and_says_so(smm: Smm, stored):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -34,7 +35,7 @@ __all__ = ["web"]  # the fixture of a real web process
 
 CATALOG = (
     tcp("shop", essential="true")
-    + tcp("mail")
+    + tcp("mail", depends_on='["shop"]')
     + '[services.nightly]\nkind = "heartbeat"\nperiod_seconds = 60\ndescription = "</script><b>bold</b>"\n'
 )
 
@@ -149,6 +150,31 @@ def test_incidents_are_paged(tell: Tell, client: TestClient) -> None:
         parameters["cursor"] = page["next"]
     assert len(seen) == 3
     assert seen == sorted(seen, reverse=True)
+
+
+def test_an_incident_has_an_address_with_its_story(tell: Tell, client: TestClient) -> None:
+    tell("shop", ok=False, after=1, times=3)
+    tell("shop", ok=True, after=5, times=2)
+    [listed] = client.get("/api/v1/incidents").json()["incidents"]
+    found = client.get(f"/api/v1/incidents/{listed['id']}").json()
+    assert found["recovery_seconds"] == pytest.approx(4.0, abs=0.5)
+    assert [entry["kind"] for entry in found["timeline"]][:4] == [*["probe.failed"] * 3, "incident.detected"]
+    assert found["timeline"][-1]["kind"] == "incident.recovered"
+    assert client.get(f"/api/v1/incidents/{uuid4()}").status_code == 404
+
+
+def test_a_service_has_an_address_with_all_that_is_stored_of_it(tell: Tell, client: TestClient) -> None:
+    tell("shop", ok=False, after=1, times=3)
+    shown(client, "/health", 503, "unhealthy")
+    found = client.get("/api/v1/services/shop").json()
+    assert (found["status"], found["health"]["kind"], found["severity"]) == ("down", "tcp", "error")
+    assert found["availability"]["objective"] == 99.5
+    assert [incident["open"] for incident in found["incidents"]] == [True]
+    assert found["dependents"] == [{"service": "mail", "direct": True, "status": "up"}]
+    assert client.get("/api/v1/services/mail").json()["depends_on"][0]["status"] == "down"
+    assert found["thresholds"] == {}
+    assert (found["runs"], found["alerts"], found["modes"]) == ([], [], [])
+    assert client.get("/api/v1/services/nope").status_code == 404
 
 
 def test_a_heartbeat_is_taken_from_services_of_that_kind_only(tell: Tell, client: TestClient) -> None:

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.recovery import control
+from tests.fixtures.waiting import until
 from tests.recovery.field import PLAYBOOK, Field, play, service_of
 
 __all__ = ["play"]
@@ -137,3 +138,21 @@ def test_the_reference_describes_the_bodies(stranger: TestClient) -> None:
     document = stranger.get("/openapi.json").json()
     assert {"RunRequest", "StopRequest", "By"} <= document["components"]["schemas"].keys()
     assert document["paths"]["/api/v1/recovery/runs"]["post"]["summary"] == "Start a playbook"
+
+
+def test_the_status_says_what_was_done_and_that_it_is_stopped(client: TestClient, field: Field) -> None:
+    field.fall("qdrant")
+    field.work()
+    client.post("/api/v1/recovery/stop", json={"reason": "moving house"})
+    client.post("/api/v1/modes/thin", json={"reason": "no vectors", "wait": ["draft"]})
+
+    def told() -> dict[str, Any] | None:
+        document: dict[str, Any] = client.get("/health").json()
+        return document if document.get("modes") else None
+
+    document = until(told, what="the status is read again")
+    assert document is not None
+    assert document["action_taken"].startswith("qdrant: ")
+    assert "poked it" in document["action_taken"]
+    assert "recovery is stopped by admin since" in " ".join(document["notices"])
+    assert [(mode["name"], mode["set_by"]) for mode in document["modes"]] == [("thin", "person:admin")]

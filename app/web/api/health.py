@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from uuid import UUID
 
 import anyio
 from anyio import CapacityLimiter
@@ -10,18 +11,21 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime
 
-from app import __version__, clock
+from app import __version__, catalog, clock
 from app import health as domain
 from app.errors import NotFound
 from app.health import incidents
 from app.infra import metrics
-from app.infra.db import read_only, unit_of_work
+from app.infra.db import read_only, read_within, unit_of_work
+from app.recovery import timeline
+from app.web import service
 from app.web.deps import CurrentCaller
 from app.web.overview import HealthSource
 
 router = APIRouter(tags=["health"])
 api = APIRouter(tags=["health"])
 
+INCIDENT_SECONDS = 5.0
 _SERVING = frozenset({"healthy", "degraded", "up"})
 _started_at = clock.monotonic()
 _scrapes = CapacityLimiter(2)
@@ -83,6 +87,24 @@ def list_incidents(
         "incidents": [item.as_dict() for item in page],
         "next": page[-1].started_at.isoformat() if len(found) > limit else None,
     }
+
+
+@api.get("/incidents/{incident_id}", summary="One incident with its timeline")
+def show_incident(_caller: CurrentCaller, incident_id: UUID) -> dict[str, Any]:
+    """Failing probes, what was repaired, who was told, how it ended; its causes, and what it brought down.
+
+    `complete` is false once its probes are older than what is kept.
+    """
+    with read_within(INCIDENT_SECONDS) as session:
+        return timeline.incident(session, incident_id, clock.now())
+
+
+@api.get("/services/{name}", summary="One service")
+async def show_service(_caller: CurrentCaller, source: HealthSource, name: str) -> dict[str, Any]:
+    """Its entry of the status document, thresholds, availability and error budget, incidents, runs, alerts, modes, and
+    its neighbours both ways. 404 when the catalogue has no such service."""
+    found = await source.read(lambda session, now: service.stored(session, catalog.current(), name, now))
+    return service.document((await source.current()).document, name, found)
 
 
 @api.post("/heartbeats/{service}", summary="A service of kind heartbeat says that it is alive")

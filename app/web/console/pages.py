@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,8 +11,10 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy.orm import Session
 
 from app import __version__, clock
+from app.alerts import explain, reading
 from app.config import settings
 from app.errors import NotFound
 from app.health.probes import kinds
@@ -61,7 +64,8 @@ async def alerts_page(request: Request, source: HealthSource) -> HTMLResponse:
 @router.get("/alerts/{alert_id}", response_class=HTMLResponse)
 async def alert_page(request: Request, source: HealthSource, alert_id: UUID) -> HTMLResponse:
     """One alert: what is known, who was told, what comes next."""
-    page = alerts_view.alert_page(await source.alert(alert_id), clock.now())
+    found = await source.read(lambda session, now: _alert(session, alert_id, now))
+    page = alerts_view.alert_page(found, clock.now())
     return _page("alert.html", request, page=page)
 
 
@@ -91,6 +95,11 @@ async def asset(name: str) -> Response:
 async def favicon() -> Response:
     """Browsers ask for it unasked."""
     return await asset("icon.svg")
+
+
+def _alert(session: Session, alert_id: UUID, now: datetime) -> dict[str, Any]:
+    told = explain.explain_episode(session, alert_id, now=now)
+    return {**reading.get_episode(session, alert_id, now=now), "explained": told}
 
 
 def _page(template: str, request: Request, **context: Any) -> HTMLResponse:
