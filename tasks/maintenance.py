@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from app import clock
+from app.admission import retention as modes
 from app.alerts import retention as alerts
 from app.health.availability import retention as availability
+from app.infra.apart import Steps
 from app.jobs import upkeep
+from app.recovery import retention as recovery
 from tasks.base import JobContext, job
 
 
@@ -17,10 +20,15 @@ def partitions(_ctx: JobContext) -> dict[str, list[str]]:
 
 @job("tasks.maintenance.retention")
 def retention(_ctx: JobContext) -> dict[str, object]:
-    """Drop what is older than its keeping time."""
-    dropped = upkeep.drop_old()
-    now = clock.now()
-    return {**dropped, **alerts.drop_old(now), **availability.drop_old(now)}
+    """Drop what is older than its keeping time; what cannot be dropped keeps nothing else from it."""
+    now, dropped, steps = clock.now(), dict[str, object](), Steps()
+    with steps.step("partitions"):
+        dropped |= upkeep.drop_old()
+    for name, domain in (("alerts", alerts), ("availability", availability), ("modes", modes), ("recovery", recovery)):
+        with steps.step(name):
+            dropped |= domain.drop_old(now)
+    steps.conclude()
+    return dropped
 
 
 @job("tasks.maintenance.broker_janitor")
