@@ -53,6 +53,7 @@ def main() -> int:
     watchdog = Watchdog(config.run_dir, spool, recorder.wake, pager, switch.status, repairs=sights)
 
     def stop(*_: object) -> None:
+        medic.stop()
         watchdog.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):

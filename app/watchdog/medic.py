@@ -80,13 +80,18 @@ class Medic:
         self._acting: dict[UUID, tuple[Turn, float]] = {}
         self._finished: list[tuple[Turn, Result]] = []
         self._told: str | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """Begin, with what a process before this one left."""
         threading.Thread(target=self._run, name="medic", daemon=True).start()
 
+    def stop(self) -> None:
+        """Begin nothing any more; a signal handler may call it. A step under way is found by the next process."""
+        self._stopping = True
+
     def _run(self) -> None:
-        while True:
+        while not self._stopping:
             self._sights.wait(self._guarded())
 
     def _guarded(self) -> float:
@@ -217,7 +222,7 @@ class Medic:
         service, found = world.catalog.services.get(run.service), world.standings.get(run.service)
         if service is not None and found is None and _is_ours(service):
             return False
-        if len(self._acting) >= MOST_AT_ONCE:
+        if self._stopping or len(self._acting) >= MOST_AT_ONCE:
             return False
         if run.due_at is None or run.due_at <= world.now or run.abort_by is not None or service is None:
             return True
