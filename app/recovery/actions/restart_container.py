@@ -33,6 +33,8 @@ _LAST_LOOK_SECONDS = 3.0
 _BETWEEN_SECONDS = 1.0
 _LEAST_SECONDS = 0.5
 _AGAIN_SECONDS = 5.0
+_SLOW = 3
+"""Times its time-out that an engine may take for a restart before it is asked for another."""
 _MOST_ASKED = 2
 """Times the engine is asked to restart in one step, when it failed to or its answer was lost."""
 
@@ -101,15 +103,16 @@ class _Restart:
 
     def _restart(self, kept: dict[str, Any]) -> Result:
         kept = kept | {"asked": kept.get("asked", 0) + 1, "asked_at": clock.iso(clock.now())}
-        longest, started = self._left() - _LAST_LOOK_SECONDS, clock.monotonic()
+        usual = self.stop_seconds + self.work.catalog.docker.timeout
+        longest, started = min(usual, self._left() - _LAST_LOOK_SECONDS), clock.monotonic()
         try:
             with connected(self.work.catalog.docker) as engine:
                 engine.restart(self.name, stop_seconds=self.stop_seconds, within=longest)
+            took = duration(clock.monotonic() - started)
+            return _done(self.name, self._look(_LAST_LOOK_SECONDS), kept, f" in {took}")
         except Transient as error:
-            late = clock.monotonic() - started >= longest
+            late = clock.monotonic() - started >= longest * 0.99
             return Again(_AGAIN_SECONDS, str(error), kept | {"late": late, "said": str(error)})
-        took = duration(clock.monotonic() - started)
-        return _done(self.name, self._look(_LAST_LOOK_SECONDS), kept, f" in {took}")
 
     def _look(self, seconds: float) -> Container:
         """How the container stands, asked again and again while the engine does not answer."""
@@ -143,7 +146,7 @@ class _Restart:
         """May the engine, which has not answered yet, still be at it?"""
         if not kept.get("late"):
             return False
-        longest = timedelta(seconds=self.stop_seconds + self.work.catalog.docker.timeout)
+        longest = timedelta(seconds=self.stop_seconds + _SLOW * self.work.catalog.docker.timeout)
         return clock.now() < datetime.fromisoformat(kept["asked_at"]) + longest
 
 
