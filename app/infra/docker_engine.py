@@ -4,6 +4,8 @@ It asks for two things, `GET /containers/{name}/json` and `POST /containers/{nam
 engine's socket may refuse all others. Addresses carry no API version: an engine then answers in its own newest one,
 where each fixed version is refused by some engine (1.41 by those from 29 on, 1.44 by 20.10), and asking which versions
 there are would be a third thing to let through.
+
+The package is loaded when an engine is first asked: it costs 80 ms and 6 MB, and most processes never ask one.
 """
 
 from __future__ import annotations
@@ -15,11 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
-
-from docker import APIClient
-from docker.errors import APIError, DockerException
-from docker.tls import TLSConfig
 
 from app.catalog import Docker
 from app.errors import Misconfigured, NotFound, Permanent, SmmError, Transient
@@ -65,7 +64,7 @@ class Engine:
 
     def __init__(self, where: Docker) -> None:
         self._where = where
-        self._client: _Client | None = None
+        self._client: Any = None
 
     def inspect(self, name: str) -> Container:
         """How the container stands."""
@@ -87,9 +86,11 @@ class Engine:
         if self._client is not None:
             self._client.close()
 
-    def _connected(self) -> _Client:
+    def _connected(self) -> Any:
         if self._client is None:
-            self._client = _Client(self._where)
+            where = self._where
+            self._client = _client()(base_url=where.host, version="1.41", timeout=where.timeout, tls=_tls(where))
+            self._client.trust_env, self._client.max_redirects = False, 0
         return self._client
 
 
@@ -103,21 +104,23 @@ def connected(where: Docker) -> Iterator[Engine]:
         engine.close()
 
 
-class _Client(APIClient):  # type: ignore[misc] # the package has no types
-    """The package's client without a version in its addresses, and without the environment's proxies."""
+@lru_cache(maxsize=1)
+def _client() -> type[Any]:
+    """The package's client without a version in its addresses; the one that it is told of is not sent."""
+    from docker import APIClient  # noqa: PLC0415
 
-    def __init__(self, where: Docker) -> None:
-        super().__init__(base_url=where.host, version="1.41", timeout=where.timeout, tls=_tls(where))
-        self.trust_env = False
-        self.max_redirects = 0
+    class Client(APIClient):  # type: ignore[misc] # the package has no types
+        def _url(self, pathfmt: str, *args: str, **kwargs: Any) -> str:
+            return str(super()._url(pathfmt, *args, **{**kwargs, "versioned_api": False}))
 
-    def _url(self, pathfmt: str, *args: str, **kwargs: Any) -> str:
-        return str(super()._url(pathfmt, *args, **{**kwargs, "versioned_api": False}))
+    return Client
 
 
-def _tls(where: Docker) -> TLSConfig | bool:
+def _tls(where: Docker) -> Any:
     if not where.tls:
         return False
+    from docker.tls import TLSConfig  # noqa: PLC0415
+
     for file in (where.tls_ca, where.tls_cert, where.tls_key):
         if file is not None and not file.is_file():
             raise Misconfigured(f"the Docker engine's TLS file {file} is no file")
@@ -161,6 +164,8 @@ def _late(seconds: float) -> Transient:
 
 def _ours(error: BaseException, seconds: float) -> BaseException:
     """The product's error for whatever came out of the package; what is nobody's trouble but the code's is kept."""
+    from docker.errors import APIError, DockerException  # noqa: PLC0415
+
     match error:
         case SmmError():
             return error
@@ -176,7 +181,7 @@ def _ours(error: BaseException, seconds: float) -> BaseException:
             return error
 
 
-def _refusal(error: APIError) -> SmmError:
+def _refusal(error: Any) -> SmmError:
     status = int(error.status_code or 0)
     said = scrub_text(storable(" ".join(str(error.explanation or "").split()), limit=200))
     if status == 404 and _NO_SUCH in said.lower():

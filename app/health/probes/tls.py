@@ -10,8 +10,6 @@ import ssl
 from pathlib import Path
 from typing import Literal
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 from pydantic import Field, field_validator
 
 from app import clock
@@ -130,6 +128,9 @@ def _reply(sock: socket.socket, deadline: Deadline) -> bytes:
 
 
 def _judge(raw: bytes, refused: ProbeError | None, latency_ms: float) -> Outcome:
+    from cryptography import x509  # noqa: PLC0415 - 7 MB, for installations that probe a certificate
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415
+
     try:
         certificate = x509.load_der_x509_certificate(raw)
         left = certificate.not_valid_after_utc - clock.now()
