@@ -16,14 +16,18 @@ from app.alerts import pipeline
 from app.alerts.imported import Call, PageState
 from app.config import settings
 from app.health.results import ProbeResult
-from app.infra import db
+from app.infra import db, ids
 from app.infra.db import read_only
+from app.recovery.core import Done, Run, Runner, Verdict
+from app.recovery.taking import begun, ended
 from app.watchdog import planning
+from app.watchdog.journal import Journal
 from app.watchdog.pages import Book
 from app.watchdog.recorder import Recorder
 from app.watchdog.spool import Spool
 from tests.health import catalogs, local
 from tests.health.catalogs import tcp
+from tests.recovery.runs import run_of, step
 from tests.watchdog import paging
 from tests.watchdog.paging import RULES, service, webhook
 
@@ -146,6 +150,83 @@ def test_a_page_that_the_engine_delivers_is_not_tried_here_again(spool: Spool, b
     Recorder(spool, book).store_some()
     assert book.calls()[0].pages[0].state is PageState.HANDED_OVER
     assert notifications() == [(call.pages[0].id, "waiting", "engine")]
+
+
+def failed_repair() -> Run:
+    """A repair of Redis that did not help."""
+    now = clock.now()
+    made = replace(run_of(step(), service="redis"), runner=Runner.WATCHDOG, created_at=now, since=None)
+    return ended_in_vain(ended(begun(made, 0, now), 0, Done("restarted it"), now))
+
+
+def ended_in_vain(run: Run) -> Run:
+    now = clock.now()
+    return replace(run, verdict=Verdict.ESCALATED, why="it did not help", ended_at=now, due_at=None)
+
+
+def kinds() -> list[str]:
+    with read_only() as session:
+        return list(session.execute(text("SELECT kind FROM signals ORDER BY id")).scalars())
+
+
+def test_repairs_are_stored_after_pages_and_before_the_results(spool: Spool, book: Book, home: Path):
+    journal = Journal(home / "repairs.jsonl")
+    assert journal.take_over()
+    run = failed_repair()
+    journal.keep(run)
+    fallen = paging.fall()
+    book.add(planning.plan(fallen, paging.look()).calls)
+    for name, item in paging.results_of(fallen):
+        spool.append(name, item, eventful=True)
+    assert Recorder(spool, book, journal).store_some()
+    assert kinds() == ["recovery.started", "recovery.acted", "recovery.escalated", "health.down"]
+    assert journal.unstored() == []
+    with read_only() as session:
+        (told,) = session.execute(text("SELECT annotations FROM alert_episodes")).scalars()
+    assert told["actions_taken"].splitlines()[0].endswith(" restarted it")
+    with read_only() as session:
+        assert session.execute(text("SELECT acted_at FROM alert_group_members")).scalars().all() == [None]
+
+
+def test_a_move_of_a_repair_is_stored_although_nothing_else_is_new(spool: Spool, book: Book, home: Path):
+    journal = Journal(home / "repairs.jsonl")
+    recorder = Recorder(spool, book, journal)
+    run = failed_repair()
+    journal.keep(run)
+    assert not recorder.store_some()
+    journal.keep(replace(run, over_at=clock.now()))
+    assert not recorder.store_some()
+    with read_only() as session:
+        assert session.execute(text("SELECT over_at FROM recovery_runs")).scalar_one() is not None
+    assert kinds() == ["recovery.started", "recovery.acted", "recovery.escalated"]
+
+
+def test_repairs_made_while_postgres_was_away_are_stored_afterwards(spool: Spool, book, home, database, monkeypatch):
+    journal = Journal(home / "repairs.jsonl")
+    recorder = Recorder(spool, book, journal)
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://smm@127.0.0.1:{local.closed_port()}/smm")
+    settings.cache_clear()
+    db.dispose()
+    journal.keep(failed_repair())
+    assert not recorder.store_some()
+    assert len(journal.unstored()) == 1
+    monkeypatch.setenv("DATABASE_URL", database)
+    settings.cache_clear()
+    db.dispose()
+    recorder.store_some()
+    assert kinds() == ["recovery.started", "recovery.acted", "recovery.escalated"]
+
+
+def test_a_repair_that_postgres_will_never_take_holds_nothing_up(spool: Spool, book: Book, home: Path):
+    journal = Journal(home / "repairs.jsonl")
+    good, bad = failed_repair(), failed_repair()
+    journal.keep(replace(bad, id=ids.uuid7(), why="\x00", steps=(replace(bad.steps[0], tries=10**12),)))
+    journal.keep(replace(good, id=ids.uuid7()))
+    spool.append("redis", paging.well(clock.now()), eventful=True)
+    assert Recorder(spool, book, journal).store_some()
+    assert len(logged()) == 1
+    with read_only() as session:
+        assert session.execute(text("SELECT count(*) FROM recovery_runs")).scalar_one() == 1
 
 
 def test_a_call_that_postgres_will_never_take_holds_neither_results_nor_other_calls(spool: Spool, book: Book):
