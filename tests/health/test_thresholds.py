@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from app import signals
-from app.health import record, sync_catalog
+from app.health import check_services, record, sync_catalog
 from app.health.results import Assessment, ProbeError, ProbeResult, Threshold, assess
 from app.infra.db import read_only, unit_of_work
+from tests.health import catalogs
 from tests.health.catalogs import catalog_of, tcp
 
 LATENCY = {"latency_ms": Threshold(warning=50, degraded=450)}
@@ -188,3 +192,23 @@ def test_what_was_told_while_degraded_is_over_with_the_state():
     store(9, size="warning")
     store(10, size="warning")
     assert told()[8:] == ["up", "warning"]
+
+
+@pytest.mark.usefixtures("database")
+def test_the_engines_next_probe_knows_the_levels_of_its_last_one(home: Path, monkeypatch: pytest.MonkeyPatch):
+    used = psutil.disk_usage("/").percent
+
+    def check(limit: float, margin: float) -> dict[str, str]:
+        limits = f"thresholds.used_percent = {{warning = {limit:f}, margin = {margin}}}\n"
+        catalogs.use(monkeypatch, home, written := '[services.disk]\nkind = "disk"\npath = "/"\n' + limits)
+        with unit_of_work() as uow:
+            sync_catalog(uow, catalog_of(written))
+        assert check_services(["disk"]) == 1
+        with read_only() as session:
+            levels: dict[str, str] = session.execute(text("SELECT last_result->'levels' FROM services")).scalar_one()
+        return levels
+
+    assert check(used * 1.3, 0.5) == {}
+    assert check(used * 0.9, 0.5) == {"used_percent": "warning"}
+    assert check(used * 1.3, 0.5) == {"used_percent": "warning"}
+    assert check(used * 1.3, 0.05) == {}
