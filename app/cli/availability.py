@@ -53,8 +53,8 @@ def _print_all(found: Mapping[str, Any]) -> None:
                 *(_percent(uptime["percent"]) for uptime in entry["uptime"].values()),
                 _percent(entry["objective"]),
                 _left(entry),
-                duration(entry["detection_seconds"]["median"]),
-                duration(entry["recovery_seconds"]["median"]),
+                _took(entry["detection_seconds"], "median"),
+                _took(entry["recovery_seconds"], "median"),
             )
             for name, entry in entries.items()
         ],
@@ -83,8 +83,11 @@ def _print_one(found: Mapping[str, Any]) -> None:
     print_table(
         ("in 30 days", "median", "p95", "mean", "incidents"),
         [
-            (what, *(duration(found[key][part]) for part in ("median", "p95", "mean")), found[key]["count"])
-            for what, key in (("time to detect", "detection_seconds"), ("time to recover", "recovery_seconds"))
+            (what, *(_took(spread, part) for part in ("median", "p95", "mean")), spread["count"] if spread else 0)
+            for what, spread in (
+                ("time to detect", found["detection_seconds"]),
+                ("time to recover", found["recovery_seconds"]),
+            )
         ],
         empty="no incidents",
     )
@@ -100,6 +103,10 @@ def _left(entry: Mapping[str, Any]) -> str | None:
     sign = "-" if budget["left_seconds"] < 0 else ""
     burning = f", burns {entry['burning'][0]['speed']}" if entry["burning"] else ""
     return f"{budget['left_percent']:g} % ({sign}{duration(abs(budget['left_seconds']))}){burning}"
+
+
+def _took(spread: Mapping[str, Any] | None, part: str) -> str | None:
+    return None if spread is None else duration(spread[part])
 
 
 def _percent(value: float | None) -> str | None:

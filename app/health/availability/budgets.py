@@ -42,16 +42,22 @@ class Uptime:
             return None
         return _rounded_down(min(1.0, (self.known_seconds + self.excluded_seconds) / self.window_seconds) * 100)
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+    def brief(self) -> dict[str, Any]:
+        """What says most, JSON-ready."""
         return {
             "percent": self.percent,
             "coverage_percent": self.coverage_percent,
-            "known_seconds": self.known_seconds,
             "down_seconds": self.down_seconds,
+            "incidents": self.incidents,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, JSON-ready."""
+        return {
+            **self.brief(),
+            "known_seconds": self.known_seconds,
             "degraded_seconds": self.degraded_seconds,
             "maintenance_seconds": self.excluded_seconds,
-            "incidents": self.incidents,
         }
 
 

@@ -16,7 +16,9 @@ from app.health.availability import figures, latency
 from app.health.availability.budgets import WINDOW
 from app.health.availability.figures import Burn, Uptimes
 from app.health.availability.hours import WINDOWS, beginning
-from app.health.incidents import Durations
+from app.health.incidents import Durations, Spread
+
+_NO_INCIDENTS = Durations()
 
 
 def overview(session: Session, catalog: Catalog, now: datetime) -> dict[str, Any]:
@@ -25,7 +27,8 @@ def overview(session: Session, catalog: Catalog, now: datetime) -> dict[str, Any
     overall, took = incidents.durations(session, beginning(WINDOWS[WINDOW], now), now)
     stack = _entry(shall[STACK], found.pop(STACK), overall, burning.get(STACK, ()))
     services = {
-        name: _entry(shall.get(name), uptimes, took.get(name), burning.get(name, ())) for name, uptimes in found.items()
+        name: _entry(shall.get(name), uptimes, took.get(name, _NO_INCIDENTS), burning.get(name, ()))
+        for name, uptimes in found.items()
     }
     return {**_head(session, now), STACK: stack, "services": services}
 
@@ -39,6 +42,7 @@ def of_service(session: Session, catalog: Catalog, service: str, now: datetime) 
     overall, _ = incidents.durations(session, beginning(WINDOWS[WINDOW], now), now, service=which)
     uptimes = figures.uptimes_of(session, service, now)
     entry = _entry(shall[service], uptimes, overall, figures.burning_now(session).get(service, ()))
+    entry["uptime"] = {window: uptime.as_dict() for window, uptime in uptimes.items()}
     return {**_head(session, now), "service": service, **entry}
 
 
@@ -62,15 +66,17 @@ def _head(session: Session, now: datetime) -> dict[str, Any]:
     }
 
 
-def _entry(
-    objective: float | None, uptimes: Uptimes, took: Durations | None, burning: Sequence[Burn]
-) -> dict[str, Any]:
-    took = took or Durations()
+def _entry(objective: float | None, uptimes: Uptimes, took: Durations, burning: Sequence[Burn]) -> dict[str, Any]:
     return {
         "objective": objective,
-        "uptime": {window: uptime.as_dict() for window, uptime in uptimes.items()},
+        "uptime": {window: uptime.brief() for window, uptime in uptimes.items()},
         "budget": None if objective is None else figures.budget(objective, uptimes).as_dict(),
         "burning": [{"speed": burn.speed, "severity": burn.severity, "since": iso(burn.since)} for burn in burning],
-        "detection_seconds": took.detection.as_dict(),
-        "recovery_seconds": took.recovery.as_dict(),
+        "detection_seconds": _spread(took.detection),
+        "recovery_seconds": _spread(took.recovery),
     }
+
+
+def _spread(spread: Spread) -> dict[str, Any] | None:
+    """None where there was no case of it."""
+    return spread.as_dict() if spread.count else None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.catalog import STACK as SHOWN
@@ -31,25 +31,35 @@ class Burn:
     since: datetime
 
 
-def _sums(window: str, condition: str) -> str:
-    return ", ".join(f"sum({name}_ms) FILTER (WHERE {condition}) AS {name}_{window}" for name in _SECONDS)
-
-
-# The 24 hours are in hours; of the days, those that are over in days, and what has followed since in hours.
+# Windows lie in one another, so each row is added up once, by the shortest of those in days that it is in (`part`).
+# Days that are over are read from days, what has followed since from hours, and so are the 24 hours (`recent`).
 _LONG = [name for name in WINDOWS if name != "24h"]
+_NONE = len(_LONG)
 _ONE = "(CAST(:service AS text) IS NULL OR service = :service)"
-_DAYS = f"""
-SELECT service, {", ".join(_sums(name, f"day >= CAST(:since_{name} AS date)") for name in _LONG)}
-FROM service_days WHERE day >= CAST(:since_90d AS date) AND day < :days_until AND {_ONE} GROUP BY service
-"""
-_HOURS = f"""
-SELECT service, {_sums("24h", "hour >= :since_24h")},
-       {", ".join(_sums(name, f"hour >= greatest(:since_{name}, CAST(:whole_days AS timestamptz))") for name in _LONG)}
-FROM service_hours WHERE hour >= least(:since_24h, CAST(:whole_days AS timestamptz)) AND {_ONE} GROUP BY service
-"""
+
+
+def _part(column: str, bound: str) -> str:
+    return f"CASE {' '.join(f'WHEN {column} >= :{bound}_{name} THEN {place}' for place, name in enumerate(_LONG))} END"
+
+
+_ADDED = ", ".join(f"sum({name}_ms) AS {name}" for name in _SECONDS)
+_WHICH = [("24h", "recent"), *((name, f"part <= {place}") for place, name in enumerate(_LONG))]
+_UPTIMES = f"""
+SELECT service, {", ".join(
+    f"coalesce(sum({name}) FILTER (WHERE {condition}), 0)::bigint" for _, condition in _WHICH for name in _SECONDS
+)}
+FROM (
+  SELECT service, {_part("day", "day")} AS part, false AS recent, {_ADDED}
+  FROM service_days WHERE day >= :day_90d AND day < :days_until AND {_ONE} GROUP BY 1, 2
+  UNION ALL
+  SELECT service, CASE WHEN hour >= :whole_days THEN {_part("hour", "since")} ELSE {_NONE} END, hour >= :since_24h,
+         {_ADDED}
+  FROM service_hours WHERE hour >= least(:since_24h, :whole_days) AND {_ONE} GROUP BY 1, 2, 3
+) AS parts GROUP BY service
+"""  # fmt: skip
 _INCIDENTS = f"""
-SELECT {{who}} AS service, {", ".join(f"count(*) FILTER (WHERE recovered_at IS NULL OR recovered_at > :since_{name})"
-                                    f" AS incidents_{name}" for name in WINDOWS)}
+SELECT {{who}}, {", ".join(f"count(*) FILTER (WHERE recovered_at IS NULL OR recovered_at > :since_{name})"
+                          for name in WINDOWS)}
 FROM incidents {{joined}}
 WHERE NOT in_maintenance AND started_at <= :now AND (recovered_at IS NULL OR recovered_at > :since_90d) AND {{which}}
 GROUP BY 1
@@ -107,31 +117,30 @@ def days_until(session: Session, now: datetime) -> date:
 
 def _read(session: Session, now: datetime, service: str | None) -> dict[str, Uptimes]:
     """By the name that is stored."""
+    since = {name: beginning(length, now) for name, length in WINDOWS.items()}
     whole = days_until(session, now)
-    bounds: dict[str, Any] = {f"since_{name}": beginning(length, now) for name, length in WINDOWS.items()}
+    bounds: dict[str, Any] = {f"since_{name}": moment for name, moment in since.items()}
+    bounds |= {f"day_{name}": day_of(moment) for name, moment in since.items()}
     bounds |= {"now": now, "service": service, "days_until": whole, "whole_days": midnight(whole)}
-    queries = [_DAYS, _HOURS]
-    queries += [_OF_SERVICES] if service != STACK else []
-    queries += [_OF_STACK] if service in (None, STACK) else []
-    sums: dict[str, dict[str, int]] = {}
-    for query in queries:
-        for row in session.execute(text(query), bounds):
-            _add(sums.setdefault(row.service, {}), row)
-    lengths = {name: (now - bounds[f"since_{name}"]).total_seconds() for name in WINDOWS}
-    return {name: _uptimes(found, lengths) for name, found in sums.items()}
+    counts: dict[str, Sequence[int]] = {}
+    for query, wanted in ((_OF_SERVICES, service != STACK), (_OF_STACK, service in (None, STACK))):
+        if wanted:
+            counts |= {name: count for name, *count in session.execute(text(query), bounds)}
+    sums = {name: values for name, *values in session.execute(text(_UPTIMES), bounds)}
+    lengths = [(name, (now - moment).total_seconds()) for name, moment in since.items()]
+    return {name: _uptimes(sums.get(name), counts.get(name), lengths) for name in {**sums, **counts}}
 
 
-def _add(sums: dict[str, int], row: Row[Any]) -> None:
-    for name, value in row._asdict().items():
-        if name != "service":
-            sums[name] = sums.get(name, 0) + (value or 0)
-
-
-def _uptimes(sums: Mapping[str, int], lengths: Mapping[str, float]) -> Uptimes:
+def _uptimes(sums: Sequence[int] | None, counts: Sequence[int] | None, lengths: Sequence[tuple[str, float]]) -> Uptimes:
+    """`sums` has the milliseconds of each kind for each window, `counts` its incidents, both in order."""
+    sums = sums or [0] * (len(_SECONDS) * len(lengths))
+    counts = counts or [0] * len(lengths)
     found = {}
-    for window, seconds in lengths.items():
-        known, down, degraded, excluded = (sums.get(f"{name}_{window}", 0) / 1000 for name in _SECONDS)
-        found[window] = Uptime(seconds, known, down, degraded, excluded, sums.get(f"incidents_{window}", 0))
+    for place, (window, seconds) in enumerate(lengths):
+        known, down, degraded, excluded = sums[4 * place : 4 * place + 4]
+        found[window] = Uptime(
+            seconds, known / 1000, down / 1000, degraded / 1000, excluded / 1000, incidents=counts[place]
+        )
     return found
 
 
