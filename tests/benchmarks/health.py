@@ -62,7 +62,7 @@ def claiming() -> list[Figure]:
         for number in range(CLAIMED)
     }
     with unit_of_work() as uow:
-        health.sync_catalog(uow, Catalog(services, "bench"))
+        health.sync_catalog(uow, Catalog(services=services, digest="bench"))
     with unit_of_work() as uow:
         uow.execute("ANALYZE services")
     started = time.perf_counter()
