@@ -1,4 +1,4 @@
-"""Repair: twenty containers killed under the running product; how soon each is noticed, and how soon it is back."""
+"""Repair: twenty containers killed under the product, and one that dies again: how soon noticed, back, escalated."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ PROCESSES = (
     "watchdog",
     "web",
 )
+BROKEN = "broken"
+DIES_AGAIN = (
+    "test -e /tmp/again && exit 3; touch /tmp/again; mkdir -p /www; echo ok > /www/index.html;"
+    " exec httpd -f -p 127.0.0.1:{port} -h /www"
+)
 SERVICE = """
 [services.{name}]
 kind = "http"
@@ -59,14 +64,15 @@ def run() -> None:
         victims, text = _victims(containers)
         (home / "smm-admin.toml").write_text(text)
         with engine(home, PROCESSES):
-            wait_until(lambda: _count("state = 'up'") >= KILLS, seconds=180, what="every container is up", every=0.5)
+            wait_until(lambda: _up() > KILLS, seconds=180, what="every container is up", every=0.5)
             _kill(victims)
             wait_until(lambda: _closed() >= KILLS, seconds=600, what="every container is back", every=0.5)
-        show(_figures(victims))
+            wait_until(lambda: bool(_escalated()), seconds=300, what="the broken one is escalated", every=0.5)
+            show([*_figures(victims[:-1]), *_of_the_broken(victims[-1])])
 
 
 def _victims(containers: Containers) -> tuple[list[Victim], str]:
-    """Twenty containers, and the shipped catalogue with a service for each; the budget of the whole stack is raised."""
+    """The containers, and the shipped catalogue with a service for each; the budget of the whole stack is raised."""
     shipped = resource("deploy/smm-admin.toml").read_text()
     text = shipped.replace('containers = ["claw-*"]', f'containers = ["{containers.prefix}-*"]')
     text = text.replace("restarts_in_all = 10 ", "restarts_in_all = 100 ")
@@ -76,7 +82,10 @@ def _victims(containers: Containers) -> tuple[list[Victim], str]:
         box = containers.serve(f"claw-{number:02}", port)
         victims.append(Victim(f"victim-{number:02}", box))
         text += SERVICE.format(name=victims[-1].name, port=port, container=box.name)
-    return victims, text
+    port = free_port()
+    box = containers.run("claw-broken", "sh", "-c", DIES_AGAIN.format(port=port))
+    victims.append(Victim(BROKEN, box))
+    return victims, text + SERVICE.format(name=BROKEN, port=port, container=box.name)
 
 
 def _kill(victims: list[Victim]) -> None:
@@ -88,8 +97,10 @@ def _kill(victims: list[Victim]) -> None:
         victim.box.kill()
 
 
-def _count(condition: str) -> int:
-    found = execute_once(f"SELECT count(*) AS n FROM services WHERE name LIKE 'victim-%' AND {condition}")
+def _up() -> int:
+    found = execute_once(
+        "SELECT count(*) AS n FROM services WHERE (name LIKE 'victim-%' OR name = 'broken') AND state = 'up'"
+    )
     return int(found[0].n)
 
 
@@ -130,6 +141,18 @@ def _figures(victims: list[Victim]) -> list[Figure]:
         ]
         print(f"{what}: {' '.join(f'{value:.0f}' for value in seconds)}")
     return figures
+
+
+def _escalated() -> list[datetime]:
+    return [row.at for row in execute_once("SELECT at FROM signals WHERE kind = 'recovery.escalated'")]
+
+
+def _of_the_broken(victim: Victim) -> list[Figure]:
+    restarts = execute_once("SELECT count(*) AS n FROM recovery_restarts WHERE service = 'broken'")[0].n
+    return [
+        Figure("dies again at once: killed to escalated", _seconds(victim, _escalated()[0]), "s", limit=300),
+        Figure("dies again at once: restarts", restarts, "", limit=1),
+    ]
 
 
 def _seconds(victim: Victim, moment: datetime) -> float:
