@@ -153,11 +153,22 @@ class Pager:
         for call in self._book.standing(service):
             threads.setdefault(call.thread, []).append(call)
         look = self._look(service)
+        for call in self._book.calls():
+            if call.service == service and not call.over and look.taken:
+                self._reword(call, look)
         told = [made for calls in threads.values() if (made := planning.acted(calls, look)) is not None]
         if told:
             self._book.add(told)
             log.info("telling what was done", service=service, pages=sum(len(call.pages) for call in told))
             self._carry_all()
+
+    def _reword(self, call: Call, look: planning.Look) -> None:
+        def with_actions(page: Page) -> Page:
+            return planning.reworded(call, page, look) if page.state is PageState.WAITING else page
+
+        for page in call.pages:
+            if page.state is PageState.WAITING:
+                self._book.change(page.id, with_actions)
 
     def _look(self, service: str) -> planning.Look:
         now = clock.now()

@@ -98,6 +98,14 @@ def acted(calls: Sequence[Call], look: Look) -> Call | None:
     return replace(last, id=ids.uuid7(look.now), raised=raises, told_at=look.now, pages=pages, why=str(Why.ACTED))
 
 
+def reworded(call: Call, page: Page, look: Look) -> Page:
+    """A page that has not arrived, with what was done meanwhile."""
+    said = Message.from_json(page.message)
+    raises = [_with_actions(raised, look.taken) for raised in call.raised]
+    message = _message(raises, call.group, look, said.event, note=said.note)
+    return replace(page, message=replace(message, key=said.key).as_json())
+
+
 def signal_of(fall: Trouble, now: datetime) -> Signal:
     """The signal that the recorder will write of it, but for its number and its incident."""
     if isinstance(fall, Failure):

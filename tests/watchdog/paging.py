@@ -9,7 +9,9 @@ from app.config import settings
 from app.health.core import Decision, Policy, ServiceState, decide
 from app.health.results import ProbeError, ProbeResult
 from app.health.specs import resolve_all
-from app.watchdog.falls import Fall
+from app.infra import ids
+from app.recovery.core import Run, Runner, Verdict
+from app.watchdog.falls import Failure, Fall
 from app.watchdog.known import Known
 from app.watchdog.planning import Look
 
@@ -21,6 +23,14 @@ severity = "{labels.severity}"
 team = "platform"
 summary = "{subject} is down: {facts.error.text}"
 runbook = "service-down"
+
+[alerts.SMM_RecoveryFailed]
+on = "recovery.escalated"
+until = ["health.up", "recovery.recovered"]
+severity = "{labels.severity}"
+team = "platform"
+summary = "{subject} could not be repaired: {facts.why}"
+runbook = "recovery"
 
 [alerting]
 hold_after_start = 0
@@ -68,6 +78,27 @@ def fall(name: str = "redis", at: datetime | None = None) -> Fall:
     assert decision is not None
     assert decision.announce
     return Fall(spec, result, decision, began_at)
+
+
+def failure(name: str = "redis", at: datetime | None = None) -> Failure:
+    """A repair of a service of the present catalogue has ended in vain, just now."""
+    spec, ended_at = resolve_all(catalog.current())[name], at or clock.now()
+    run = Run(
+        id=ids.uuid7(ended_at),
+        playbook="service-restart",
+        service=name,
+        kind=spec.service.kind,
+        severity=spec.service.severity,
+        essential=spec.service.essential,
+        runner=Runner.WATCHDOG,
+        started_by="signal",
+        created_at=ended_at - timedelta(seconds=40),
+        steps=(),
+        verdict=Verdict.ESCALATED,
+        why="every step was taken, and it did not help",
+        ended_at=ended_at,
+    )
+    return Failure(spec, run)
 
 
 def failed(at: datetime) -> ProbeResult:

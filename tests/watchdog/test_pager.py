@@ -39,13 +39,21 @@ class Paging:
         self.home = home
         self.server = server
         self.changes = 0
+        self.taken: dict[str, str] = {}
         self.path = home / "run" / "watchdog-pages.jsonl"
         self.begun: list[tuple[Book, Pager]] = []
         self.begin()
 
     def begin(self) -> None:
         self.book = Book(self.path)
-        self.pager = Pager(self.book, self.home / "run", self._changed, pauses=QUICK, held_seconds=0.1)
+        self.pager = Pager(
+            self.book,
+            self.home / "run",
+            self._changed,
+            pauses=QUICK,
+            held_seconds=0.1,
+            taken=lambda service, _now: self.taken.get(service, ""),
+        )
         self.begun.append((self.book, self.pager))
         self.pager.start()
 
@@ -78,7 +86,7 @@ class Paging:
         """Its threads must not page for the next test."""
         for book, pager in self.begun:
             for call in book.calls():
-                pager.risen(call.service)
+                pager.mended(call.fall)
 
     def call(self) -> Call:
         (found,) = self.book.calls()
@@ -164,6 +172,76 @@ def test_after_a_restart_what_was_in_doubt_is_sent_under_the_same_key_and_says_s
     assert watch.page().id == key
     assert "repeat" not in server.requests[0].body.decode()
     assert "repeat" in server.requests[1].body.decode()
+
+
+def actions_in(request: Any) -> list[str]:
+    """The annotation of each alert that a message was about."""
+    return [alert["annotations"].get("actions_taken", "") for alert in request.json["alerts"]]
+
+
+def test_a_page_says_what_was_done_before_it(start: Callable[..., Paging]):
+    watch = start()
+    watch.taken["redis"] = "12:00:01 restarted container claw-redis"
+    watch.falls()
+    (request,) = watch.server.got()
+    assert actions_in(request) == ["12:00:01 restarted container claw-redis"]
+
+
+def test_who_was_paged_is_told_in_the_same_thread_what_was_done_since(start: Callable[..., Paging]):
+    watch = start()
+    watch.falls()
+    watch.until_state(PageState.DELIVERED)
+    watch.taken["redis"] = "12:00:01 restarted container claw-redis"
+    watch.pager.acted("redis")
+    first, second = watch.server.got(2)
+    assert first.json["groupKey"] == second.json["groupKey"]
+    assert actions_in(second) == ["12:00:01 restarted container claw-redis"]
+    assert [call.thread for call in watch.book.calls()] == [watch.book.calls()[0].thread] * 2
+    until(lambda: [page.state for page in watch.pages()] == [PageState.DELIVERED] * 2, what="both have arrived")
+    watch.pager.acted("redis")
+    assert watch.pager.settle(10)
+    assert len(watch.server.requests) == 2
+    watch.pager.risen("redis")
+    assert {call.over for call in watch.book.calls()} == {True}
+
+
+def test_what_has_not_arrived_yet_says_by_then_what_was_done(start: Callable[..., Paging], server: ChannelServer):
+    watch = start()
+    calm, server.always = server.always, Scripted(status=503)
+    watch.falls()
+    server.got()
+    watch.taken["redis"] = "12:00:01 restarted container claw-redis"
+    watch.pager.acted("redis")
+    assert watch.pager.settle(10)
+    server.always = calm
+    until(lambda: not watch.pager.waiting(), what="all have arrived")
+    assert actions_in(server.requests[-1]) == ["12:00:01 restarted container claw-redis"]
+
+
+def test_what_was_done_about_a_service_of_which_nobody_was_told_is_told_to_nobody(start: Callable[..., Paging]):
+    watch = start()
+    watch.taken["redis"] = "12:00:01 restarted container claw-redis"
+    watch.pager.acted("redis")
+    assert watch.pager.settle(10)
+    assert watch.book.calls() == []
+
+
+def test_a_repair_that_failed_is_paged_once_and_is_over_by_its_own_end(start: Callable[..., Paging]):
+    watch = start()
+    trouble = paging.failure()
+    for _ in range(3):
+        watch.pager.fallen(trouble)
+        assert watch.pager.settle(10)
+    (request,) = watch.server.got()
+    (alert,) = request.json["alerts"]
+    assert alert["labels"]["alertname"] == "SMM_RecoveryFailed"
+    assert alert["annotations"]["summary"].startswith("redis could not be repaired: every step")
+    watch.until_state(PageState.DELIVERED)
+    watch.pager.risen("redis")
+    assert not watch.call().over
+    watch.pager.mended(trouble.key)
+    assert [call.over for call in watch.book.calls()] in ([], [True])
+    assert len(watch.server.requests) == 1
 
 
 def test_a_second_fall_of_the_same_service_is_another_page(start: Callable[..., Paging]):

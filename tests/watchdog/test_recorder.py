@@ -188,6 +188,25 @@ def test_repairs_are_stored_after_pages_and_before_the_results(spool: Spool, boo
         assert session.execute(text("SELECT acted_at FROM alert_group_members")).scalars().all() == [None]
 
 
+def test_what_was_told_of_an_action_is_in_the_ledger_and_the_engine_does_not_tell_it_again(spool: Spool, book: Book):
+    (call,) = planning.plan(paging.fall(), paging.look()).calls
+    told = {"state": PageState.DELIVERED, "attempts": 1, "sent_at": clock.now(), "http_status": 200}
+    book.add([replace(call, pages=tuple(replace(page, **told) for page in call.pages))])
+    update = planning.acted(book.standing("redis"), replace(paging.look(), taken="12:00:01 restarted it"))
+    assert update is not None
+    book.add([replace(update, pages=tuple(replace(page, **told) for page in update.pages))])
+    Recorder(spool, book).store_some()
+    pipeline.run()
+    with read_only() as session:
+        rows = session.execute(text("SELECT reason, event, state, source FROM notifications ORDER BY id")).all()
+        annotations = session.execute(text("SELECT annotations FROM alert_episodes")).scalar_one()
+    assert [tuple(row) for row in rows] == [
+        ("first", "firing", "delivered", "watchdog"),
+        ("acted-2", "updated", "delivered", "watchdog"),
+    ]
+    assert annotations["actions_taken"] == "12:00:01 restarted it"
+
+
 def test_a_move_of_a_repair_is_stored_although_nothing_else_is_new(spool: Spool, book: Book, home: Path):
     journal = Journal(home / "repairs.jsonl")
     recorder = Recorder(spool, book, journal)
