@@ -91,6 +91,19 @@ def test_a_service_added_to_the_file_falls_and_rises_with_its_times(product: Sta
     assert incident["recovery_seconds"] > incident["detection_seconds"]
 
 
+def test_the_time_that_it_was_down_is_in_the_figures_after_the_next_rollup(product: Stack) -> None:
+    assert smm(product, "schedule", "run", "health-rollup")[0] == 0
+    eventually(
+        lambda: smm(product, "availability", "shop")[1]["uptime"]["24h"]["down_seconds"] > 0,
+        within=30,
+        what=lambda: f"shop was down: {smm(product, 'availability', 'shop')}",
+    )
+    found = smm(product, "availability", "shop")[1]
+    assert found["uptime"]["24h"]["incidents"] == found["recovery_seconds"]["count"] == 1
+    assert found["uptime"]["24h"]["down_seconds"] == pytest.approx(found["recovery_seconds"]["mean"], abs=0.01)
+    assert smm(product, "availability")[1]["stack"]["uptime"]["24h"]["percent"] is not None
+
+
 def test_while_postgres_is_frozen_the_status_page_tells_it_and_afterwards_the_incident_is_stored(
     product: Stack,
 ) -> None:
