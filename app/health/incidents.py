@@ -85,6 +85,16 @@ def get_incident(session: Session, incident_id: UUID) -> Incident:
     return Incident(**row._asdict())
 
 
+def last_between(session: Session, service: str, since: datetime, until: datetime) -> Incident | None:
+    """The newest incident of a service that lasted at some moment of these times."""
+    query = text(
+        f"SELECT {_COLUMNS} FROM incidents WHERE service = :service AND started_at <= :until"
+        " AND (recovered_at IS NULL OR recovered_at >= :since) ORDER BY started_at DESC LIMIT 1"
+    )
+    row = session.execute(query, {"service": service, "since": since, "until": until}).one_or_none()
+    return None if row is None else Incident(**row._asdict())
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """How long something took, in seconds: of `count` cases the median, the 95th percentile and the mean."""

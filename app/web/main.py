@@ -32,7 +32,7 @@ from app.web.api import (
     silences,
     timeline,
 )
-from app.web.console import pages
+from app.web.console import details, pages
 from app.web.deps import authenticate
 from app.web.links import pages as link_pages
 from app.web.metrics_middleware import MetricsMiddleware
@@ -74,6 +74,7 @@ def create_app() -> FastAPI:
     app.include_router(api)
     app.include_router(health.router)
     app.include_router(pages.router)
+    app.include_router(details.router)
     app.include_router(link_pages.router)
     alertmanager.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

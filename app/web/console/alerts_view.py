@@ -10,6 +10,7 @@ from typing import Any
 from app.alerts.recipients import shown
 from app.infra.words import duration
 from app.web.console.moments import Moment, moment
+from app.web.console.recovery_view import RunRow, run_row
 
 TONES = {"critical": "bad", "error": "bad", "warning": "warn", "info": "calm"}
 GLYPHS = {"bad": "✕", "warn": "!", "calm": "i", "ok": "✓"}
@@ -79,6 +80,8 @@ class AlertPage:
     story: tuple[Event, ...]
     runbook: str | None
     dashboard: str | None
+    incident: str | None
+    runs: tuple[RunRow, ...]
 
 
 def alert_rows(given: Iterable[Mapping[str, Any]], now: datetime) -> tuple[AlertRow, ...]:
@@ -118,7 +121,7 @@ def _note(given: Mapping[str, Any]) -> str | None:
 
 
 def alert_page(given: Mapping[str, Any], now: datetime) -> AlertPage:
-    """One alert with its story, of `reading.get_episode` and, under `explained`, `explain.explain_episode`."""
+    """One alert with its story: `reading.get_episode`, `explained`, the `incident` that it is about, its `runs`."""
     paragraphs = (
         ("Description", given["description"]),
         ("Impact", given["impact"]),
@@ -137,6 +140,8 @@ def alert_page(given: Mapping[str, Any], now: datetime) -> AlertPage:
         story=_story(given["history"], now),
         runbook=given["runbook"],
         dashboard=given["dashboard"],
+        incident=given["incident"],
+        runs=tuple(run_row(run, now) for run in given["runs"]),
     )
 
 

@@ -1,8 +1,8 @@
-"""`/`, `/docs` and the files they use. Templates and files are read once, at import."""
+"""`/`, `/alerts`, `/docs` and the files that pages use."""
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,47 +10,33 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.orm import Session
 
-from app import __version__, clock
+from app import clock
 from app.alerts import explain, reading
-from app.config import settings
-from app.errors import NotFound
+from app.errors import NotFound, Transient
+from app.health import incidents
 from app.health.probes import kinds
+from app.recovery import reading as runs
 from app.web import reference
-from app.web.console import alerts_view, view
+from app.web.console import alerts_view, rendering, view
+from app.web.console.rendering import asset_url
 from app.web.overview import HealthSource
+
+__all__ = ["asset_url", "router"]
 
 router = APIRouter(include_in_schema=False)
 
-_HERE = Path(__file__).parent
-_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-_ASSETS = {file.name: file.read_bytes() for file in sorted((_HERE / "assets").iterdir()) if file.suffix in _TYPES}
-
-
-def asset_url(name: str) -> str:
-    """Address of a file with its content's hash, so that it can be kept for a year."""
-    return f"/assets/{name}?v={hashlib.sha256(_ASSETS[name]).hexdigest()[:12]}"
-
-
-_templates = Environment(
-    loader=FileSystemLoader(_HERE / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.globals.update(asset=asset_url, version=__version__)
+MOST_RUNS = 5
 
 
 @router.get("/", response_class=HTMLResponse)
 async def status_page(request: Request, source: HealthSource) -> HTMLResponse:
     """The stack's status: of the last stored results, or of the watchdog's file while Postgres is away."""
-    overview = await source.current()
+    overview, uptimes = await asyncio.gather(source.current(), source.uptimes())
     order = {kind: tuple(probe.READINGS) for kind, probe in kinds().items()}
-    page = view.page(overview, clock.now(), order)
-    return _page("status.html", request, page=page)
+    page = view.page(overview, clock.now(), order, uptimes if overview.is_stored else {})
+    return rendering.shown("status.html", request, page=page)
 
 
 @router.get("/alerts", response_class=HTMLResponse)
@@ -58,22 +44,27 @@ async def alerts_page(request: Request, source: HealthSource) -> HTMLResponse:
     """Every open alert: how bad, since when, who was told, and why not where nobody was."""
     overview = await source.current()
     rows = alerts_view.alert_rows(overview.alerts, clock.now())
-    return _page("alerts.html", request, rows=rows, more=overview.more_alerts, is_stored=overview.is_stored)
+    more, is_stored = overview.more_alerts, overview.is_stored
+    return rendering.shown("alerts.html", request, rows=rows, more=more, is_stored=is_stored)
 
 
 @router.get("/alerts/{alert_id}", response_class=HTMLResponse)
 async def alert_page(request: Request, source: HealthSource, alert_id: UUID) -> HTMLResponse:
-    """One alert: what is known, who was told, what comes next."""
-    found = await source.read(lambda session, now: _alert(session, alert_id, now))
-    page = alerts_view.alert_page(found, clock.now())
-    return _page("alert.html", request, page=page)
+    """One alert: what is known, who was told, what comes next, what was done."""
+    try:
+        found = await source.read(lambda session, now: _alert(session, alert_id, now))
+    except NotFound as error:
+        return rendering.missing(request, str(error))
+    except Transient:
+        return rendering.away(request)
+    return rendering.shown("alert.html", request, page=alerts_view.alert_page(found, clock.now()))
 
 
 @router.get("/docs", response_class=HTMLResponse)
 async def docs_page(request: Request) -> HTMLResponse:
     """The reference of the HTTP API."""
     document = request.app.openapi()
-    return _page(
+    return rendering.shown(
         "docs.html",
         request,
         sections=reference.sections(document),
@@ -85,10 +76,10 @@ async def docs_page(request: Request) -> HTMLResponse:
 @router.get("/assets/{name}")
 async def asset(name: str) -> Response:
     """A style sheet, script or picture."""
-    if name not in _ASSETS:
+    if name not in rendering.ASSETS:
         raise NotFound("no such file")
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return Response(_ASSETS[name], media_type=_TYPES[Path(name).suffix], headers=headers)
+    return Response(rendering.ASSETS[name], media_type=rendering.TYPES[Path(name).suffix], headers=headers)
 
 
 @router.get("/favicon.ico")
@@ -98,18 +89,18 @@ async def favicon() -> Response:
 
 
 def _alert(session: Session, alert_id: UUID, now: datetime) -> dict[str, Any]:
-    told = explain.explain_episode(session, alert_id, now=now)
-    return {**reading.get_episode(session, alert_id, now=now), "explained": told}
-
-
-def _page(template: str, request: Request, **context: Any) -> HTMLResponse:
-    return HTMLResponse(_templates.get_template(template).render(flower_url=_flower_url(request), **context))
-
-
-def _flower_url(request: Request) -> str | None:
-    """Where Flower is from where the reader sits: on this host's name when it listens on every address."""
-    config = settings()
-    host = config.flower_host
-    if host in ("0.0.0.0", "::"):  # noqa: S104  compared, not bound
-        host = request.url.hostname or "127.0.0.1"
-    return f"http://{f'[{host}]' if ':' in host else host}:{config.flower_port}/"
+    """The alert, what decides about it, and the incident of its service with the runs of that."""
+    found = reading.get_episode(session, alert_id, now=now)
+    explained = explain.explain_episode(session, alert_id, now=now)
+    since, until = datetime.fromisoformat(found["starts_at"]), found["resolved_at"]
+    incident = None
+    if found["service"] is not None:
+        ended = now if until is None else datetime.fromisoformat(until)
+        incident = incidents.last_between(session, found["service"], since, ended)
+    of_incident = [] if incident is None else runs.list_runs(session, incident_id=incident.id, limit=MOST_RUNS)
+    return {
+        **found,
+        "explained": explained,
+        "incident": None if incident is None else str(incident.id),
+        "runs": of_incident,
+    }

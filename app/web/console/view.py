@@ -12,31 +12,18 @@ from app.infra.words import duration
 from app.jobs import counting
 from app.jobs.core import UNCLAIMED, JobState
 from app.web.console.alerts_view import AlertRow, alert_rows
+from app.web.console.figures import GLYPHS, milliseconds, percent, readings, tone_of
 from app.web.console.moments import Moment, moment, parse
 from app.web.overview import Overview
 
-_TONES = {
-    "healthy": "ok",
-    "up": "ok",
-    "degraded": "warn",
-    "unhealthy": "bad",
-    "down": "bad",
-    "unknown": "calm",
-}
 _DOWN_SINCE = re.compile(r"^down since \S+: ")
 _URGENCY = {"bad": 0, "warn": 1, "calm": 2, "ok": 3}
-_GLYPHS = {"ok": "✓", "warn": "!", "bad": "✕", "calm": "?"}
 _HEADLINES = {
     "healthy": "The stack is healthy",
     "degraded": "The stack is degraded",
     "unhealthy": "The stack is unhealthy",
     "unknown": "The state is not known",
 }
-_ABOUT = frozenset(
-    ("status", "kind", "essential", "since", "latency_ms", "last_checked", "issue", "cause", "warnings", "maintenance")
-)
-"""Members of a service's entry that are no readings."""
-MOST_READINGS = 8
 ALERTS_ON_STATUS = 10
 
 
@@ -56,18 +43,31 @@ class ServiceRow:
     why: str | None
     notes: tuple[str, ...]
     tags: tuple[str, ...]
+    uptime: str = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentRow:
-    """One incident; `recovered` and `lasted` only when it is over."""
+    """One incident; `recovered` only when it is over."""
 
+    id: str
     service: str
     started: Moment
     detected_in: str
     recovered: Moment
     lasted: str
     why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModeRow:
+    """One holder's hold on a mode."""
+
+    name: str
+    since: Moment
+    until: str
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ class Page:
     headline: str
     summary: str
     notices: tuple[str, ...]
+    done: tuple[str, ...]
+    modes: tuple[ModeRow, ...]
     services: tuple[ServiceRow, ...]
     open_incidents: tuple[IncidentRow, ...]
     recent_incidents: tuple[IncidentRow, ...]
@@ -103,13 +105,22 @@ class Page:
     unacked: str | None
     queue_problem: str | None
     complete: bool
+    has_uptimes: bool = False
 
 
-def service_row(name: str, given: Mapping[str, Any], now: datetime, order: Mapping[str, Iterable[str]]) -> ServiceRow:
-    """One entry of the document's `services`; `order` says how each kind's readings follow one another."""
+def service_row(
+    name: str,
+    given: Mapping[str, Any],
+    now: datetime,
+    order: Mapping[str, Iterable[str]],
+    uptime: float | None = None,
+) -> ServiceRow:
+    """One entry of the document's `services`; `order` says how each kind's readings follow one another.
+
+    `uptime` is in percent of 30 days.
+    """
     status = str(given.get("status", "unknown"))
-    tone = _TONES.get(status, "calm")
-    latency = given.get("latency_ms")
+    tone = tone_of(status)
     tags = ["essential"] if given.get("essential") else []
     if given.get("maintenance"):
         tags.append("maintenance")
@@ -121,14 +132,26 @@ def service_row(name: str, given: Mapping[str, Any], now: datetime, order: Mappi
         kind=str(given.get("kind", "")),
         status=status,
         tone=tone,
-        glyph=_GLYPHS[tone],
+        glyph=GLYPHS[tone],
         since=moment(given.get("since"), now),
-        latency=f"{latency:.0f} ms" if isinstance(latency, int | float) and latency >= 10 else _small(latency),
+        latency=milliseconds(given.get("latency_ms")),
         readings=readings(given, tuple(order.get(str(given.get("kind")), ()))),
         checked=moment(given.get("last_checked"), now),
         why=_why(given.get("issue")),
         notes=tuple(str(item) for item in warnings),
         tags=tuple(tags),
+        uptime=percent(uptime),
+    )
+
+
+def mode_row(given: Mapping[str, Any], now: datetime) -> ModeRow:
+    """One entry of the document's `modes`."""
+    return ModeRow(
+        name=given["name"],
+        since=moment(given["since"], now),
+        until=given["until"] or "it is left",
+        by=given["set_by"].removeprefix("person:"),
+        reason=given["reason"],
     )
 
 
@@ -137,52 +160,12 @@ def _why(issue: str | None) -> str | None:
     return None if issue is None else _DOWN_SINCE.sub("", issue)
 
 
-def _small(latency: object) -> str:
-    return f"{latency:.1f} ms" if isinstance(latency, int | float) else "-"
-
-
-def readings(given: Mapping[str, Any], order: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:
-    """The plain figures of a service, named as people say them, in this order; nested ones are for the API."""
-    found: dict[str, list[str]] = {}
-    for key, value in sorted(given.items(), key=lambda item: _place(item[0], order)):
-        if key in _ABOUT or key == "flapping" or value is None or isinstance(value, Mapping | list | tuple):
-            continue
-        label, unit = _label(key)
-        found.setdefault(label, []).append(_figure(value) + unit)
-    return tuple((label, ", ".join(values)) for label, values in found.items())[:MOST_READINGS]
-
-
-def _place(key: str, order: Sequence[str]) -> int:
-    return order.index(key) if key in order else len(order)
-
-
-_UNITS = {"_mb": " MB", "_gb": " GB", "_percent": " %", "_ms": " ms", "_seconds": " s", "_days": " d", "_bytes": " B"}
-
-
-def _label(key: str) -> tuple[str, str]:
-    for ending, unit in _UNITS.items():
-        if key.endswith(ending):
-            return key.removesuffix(ending).replace("_", " "), unit
-    return key.replace("_", " "), ""
-
-
-def _figure(value: object) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:,.2f}".rstrip("0").rstrip(".")
-        case int():
-            return f"{value:,}"
-        case _:
-            return str(value)[:60]
-
-
 def incident_row(given: Mapping[str, Any], now: datetime) -> IncidentRow:
     """One incident as the API gives it."""
     started, ended = parse(given["started_at"]), parse(given["recovered_at"])
     lasted = None if started is None else max((ended or now) - started, timedelta()).total_seconds()
     return IncidentRow(
+        id=given["id"],
         service=given["service"],
         started=moment(given["started_at"], now),
         detected_in=duration(given["detection_seconds"]),
@@ -230,24 +213,31 @@ def _engine(services: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
     return next((given for given in services.values() if given.get("kind") == "celery" and "queues" in given), {})
 
 
-def page(overview: Overview, now: datetime, order: Mapping[str, Iterable[str]]) -> Page:
-    """Everything the template needs."""
+def page(
+    overview: Overview,
+    now: datetime,
+    order: Mapping[str, Iterable[str]],
+    uptimes: Mapping[str, float | None] | None = None,
+) -> Page:
+    """Everything the template needs. `uptimes`: percent of 30 days by service, where that is known."""
     document = overview.document
     status = str(document["status"])
-    tone = _TONES.get(status, "calm")
+    tone = tone_of(status)
     entries: Mapping[str, Mapping[str, Any]] = document["services"]
     services = sorted(
-        (service_row(name, given, now, order) for name, given in entries.items()),
+        (service_row(name, given, now, order, (uptimes or {}).get(name)) for name, given in entries.items()),
         key=lambda row: (_URGENCY[row.tone], "essential" not in row.tags, row.name),
     )
     queues, engine = overview.queues, _engine(entries)
     return Page(
         status=status,
         tone=tone,
-        glyph=_GLYPHS[tone],
+        glyph=GLYPHS[tone],
         headline=_HEADLINES.get(status, status.capitalize()),
         summary=_summary(services),
         notices=tuple(document["notices"]),
+        done=_done(document.get("action_taken")),
+        modes=tuple(mode_row(item, now) for item in document.get("modes", ())),
         services=tuple(services),
         open_incidents=tuple(incident_row(item, now) for item in overview.open_incidents),
         recent_incidents=tuple(incident_row(item, now) for item in overview.recent_incidents),
@@ -258,7 +248,13 @@ def page(overview: Overview, now: datetime, order: Mapping[str, Iterable[str]]) 
         unacked=None if queues is None or queues["unacked"] is None else _count(queues["unacked"]),
         queue_problem=None if queues is None else queues["problem"],
         complete=overview.is_stored,
+        has_uptimes=bool(uptimes),
     )
+
+
+def _done(taken: str | None) -> tuple[str, ...]:
+    """What was done by itself, a line for each service."""
+    return () if taken in (None, "none") else tuple(str(taken).split(" | "))
 
 
 def _summary(services: Sequence[ServiceRow]) -> str:

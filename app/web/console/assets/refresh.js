@@ -6,8 +6,9 @@
     if (document.hidden) return;
     try {
       const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(10000) });
-      if (!answer.headers.get("content-type")?.startsWith("text/html")) throw new Error(String(answer.status));
+      if (!answer.ok || !answer.headers.get("content-type")?.startsWith("text/html")) throw new Error(String(answer.status));
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      for (const { id } of document.querySelectorAll("details[open][id]")) page.getElementById(id)?.setAttribute("open", "");
       document.querySelector("main").replaceWith(page.querySelector("main"));
       document.title = page.title;
       lost.hidden = true;
