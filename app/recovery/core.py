@@ -40,6 +40,7 @@ class StepState(StrEnum):
     SKIPPED = "skipped"
 
 
+_BEGUN = frozenset({StepState.RUNNING, StepState.DONE, StepState.FAILED})
 OVER = frozenset({StepState.DONE, StepState.FAILED, StepState.REFUSED, StepState.SIMULATED, StepState.SKIPPED})
 
 
@@ -156,7 +157,7 @@ class Run:
     @property
     def has_begun(self) -> bool:
         """Is a step that changes something under way or taken, so that others must wait for this run?"""
-        return any(step.effect is not Effect.NONE and step.began_at is not None for step in self.steps)
+        return any(step.effect is not Effect.NONE and step.state in _BEGUN for step in self.steps)
 
     @property
     def next_step(self) -> StepRun | None:

@@ -90,7 +90,8 @@ def _guarded(run: Run, step: StepRun, look: Look, now: datetime) -> Decision:
     refused = _refusal(run, step, look)
     if refused is not None:
         verdict, reason, why = refused
-        run = with_step(run, replace(step, state=StepState.REFUSED, text=why, began_at=now, ended_at=now))
+        began_at = step.began_at or now
+        run = with_step(run, replace(step, state=StepState.REFUSED, text=why, began_at=began_at, ended_at=now))
         if run.verdict is None:
             run = _concluded(run, verdict, reason, why)
         return Decision(replace(run, due_at=now))
@@ -101,22 +102,26 @@ def _guarded(run: Run, step: StepRun, look: Look, now: datetime) -> Decision:
 
 
 def _refusal(run: Run, step: StepRun, look: Look) -> tuple[Verdict, Why, str] | None:
-    """Why this step is not taken at all. What was begun is brought to its end."""
+    """Why this step is not taken at all. What was begun is brought to its end; the stop does not keep the steps of the
+    end from undoing what the run has done.
+    """
+    failure = Verdict.SIMULATED if run.dry_run else Verdict.ESCALATED
+    undoes = step.last and step.effect is not Effect.RESTART
     if look.forbidden is not None:
-        return Verdict.ESCALATED, Why.FORBIDDEN, look.forbidden
-    if look.stopped is not None and not step.last:
+        return failure, Why.FORBIDDEN, look.forbidden
+    if look.stopped is not None and not undoes:
         return Verdict.REFUSED, Why.STOPPED, f"recovery is stopped: {look.stopped}"
-    if look.maintenance is not None and not step.last:
+    if look.maintenance is not None and not undoes:
         return Verdict.REFUSED, Why.MAINTENANCE, f"in maintenance: {look.maintenance}"
     if step.effect is not Effect.RESTART or step.began_at is not None:
         return None
     limits = look.limits
     if look.restarts >= limits.restarts_per_service:
         why = f"the {limits.restarts_per_service} restarts an hour of {run.service} are used up"
-        return Verdict.ESCALATED, Why.BUDGET_OF_SERVICE, why
+        return failure, Why.BUDGET_OF_SERVICE, why
     if look.restarts_in_all >= limits.restarts_in_all:
         why = f"the {limits.restarts_in_all} restarts an hour of all services are used up"
-        return Verdict.ESCALATED, Why.BUDGET_IN_ALL, why
+        return failure, Why.BUDGET_IN_ALL, why
     return None
 
 
@@ -146,7 +151,8 @@ def _postponement(run: Run, look: Look, now: datetime) -> _Wait | None:
 
 
 def _postponed(run: Run, wait: _Wait, look: Look, now: datetime) -> Decision:
-    since = run.waits_since or now
+    cooled = run.reason is Why.COOLDOWN and wait.reason is not Why.COOLDOWN
+    since = now if run.waits_since is None or cooled else run.waits_since
     if wait.lasting is not None and now >= since + look.limits.patience:
         return Decision(replace(_concluded(run, wait.lasting, wait.reason, f"waited in vain: {wait.why}"), due_at=now))
     return Decision(replace(run, waits=wait.why, waits_since=since, reason=wait.reason, due_at=wait.until))

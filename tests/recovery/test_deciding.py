@@ -151,6 +151,13 @@ def test_a_run_waits_out_its_cooldown_however_long_that_is() -> None:
     assert settled(waiting, look, at(3590)).act == 0
 
 
+def test_a_cooldown_uses_up_no_patience() -> None:
+    look = Look(last_ended_at=at(-10), limits=Limits(cooldown=timedelta(hours=1)))
+    cooled = settled(run_of(severity="critical"), look, T0).run
+    waiting = settled(cooled, Look(others=("redis",)), at(3590)).run
+    assert (waiting.verdict, waiting.reason) == (None, Why.OTHER_REPAIR)
+
+
 def test_a_dry_run_says_everything_and_does_nothing() -> None:
     found = settled(run_of(dry_run=True), DOWN, T0).run
     assert found.verdict is Verdict.SIMULATED
@@ -160,6 +167,30 @@ def test_a_dry_run_says_everything_and_does_nothing() -> None:
 
 def test_a_dry_run_is_refused_what_a_real_one_is_refused() -> None:
     assert settled(run_of(dry_run=True), Look(restarts=3), T0).run.reason is Why.BUDGET_OF_SERVICE
+
+
+def test_what_a_dry_run_is_refused_is_no_matter_for_people() -> None:
+    found = settled(run_of(dry_run=True), Look(forbidden="not allowed"), T0).run
+    assert (found.verdict, found.reason, found.why) == (Verdict.SIMULATED, Why.FORBIDDEN, "not allowed")
+
+
+def test_what_was_only_said_or_refused_has_changed_nothing() -> None:
+    run = decide(run_of(step(), step(1), dry_run=True), DOWN, T0).run
+    assert settled(run, UP, T0).run.verdict is Verdict.BY_ITSELF
+
+
+@pytest.mark.parametrize("look", [Look(stopped="by ann"), Look(maintenance="a move")])
+def test_the_end_undoes_whatever_is_stopped_but_restarts_nothing(look: Look) -> None:
+    run = run_of(step(0, "poke", Effect.CHANGE), step(1, last=True), step(2, "undo", Effect.CHANGE, last=True))
+    found = settled(taken(run, 0, Failed("no"), at(1)), look, at(1))
+    assert found.run.steps[1].state is StepState.REFUSED
+    assert found.act == 2
+
+
+def test_a_step_that_is_refused_after_it_had_begun_keeps_its_beginning() -> None:
+    run = taken(run_of(), 0, Again(5, "the engine is at it"), at(1))
+    refused = settled(run, Look(stopped="by ann"), at(9)).run.steps[0]
+    assert (refused.state, refused.began_at, refused.ended_at) == (StepState.REFUSED, at(1), at(9))
 
 
 def test_an_abort_ends_the_run_before_its_next_step() -> None:
