@@ -47,7 +47,15 @@ def main() -> int:
     recorder = Recorder(spool, book, journal)
     pager = Pager(book, config.run_dir, recorder.wake, taken=journal.lines)
     sights = Sights()
-    medic = Medic(sights, journal, copying.copied, stop_file=control.stop_file(), changed=recorder.wake, pages=pager)
+    medic = Medic(
+        sights,
+        journal,
+        copying.copied,
+        stop_file=control.stop_file(),
+        changed=recorder.wake,
+        pages=pager,
+        lease_seconds=config.lease_seconds,
+    )
     switch = Deadman(config)
     rounds = Rounds(config.run_dir, switch.call, deadman.EVERY_SECONDS)
     watchdog = Watchdog(config.run_dir, spool, recorder.wake, pager, switch.status, repairs=sights)

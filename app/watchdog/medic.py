@@ -39,6 +39,8 @@ SOON_SECONDS = 1.0
 """When what could not be taken further, although it is due, is looked at again."""
 MOST_AT_ONCE = 8
 """Steps that are under way at the same time."""
+LEASE_SECONDS = 30.0
+"""How long after its start a process leaves alone what the one before had begun: the other side may still be at it."""
 GIVEN_UP_SECONDS = 3 * running.ACT_SECONDS
 """A step that has not come back by then hangs where no time-out reaches."""
 PROBE_SLACK_SECONDS = 10.0
@@ -68,6 +70,7 @@ class Medic:
         stop_file: Path,
         changed: Callable[[], None],
         pages: Pages | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._sights = sights
         self._journal = journal
@@ -75,6 +78,7 @@ class Medic:
         self._stop_file = stop_file
         self._changed = changed
         self._pages = pages
+        self._takes_up_at = clock.monotonic() + lease_seconds
         self._id = ids.uuid7()
         self._lock = threading.Lock()
         self._acting: dict[UUID, tuple[Turn, float]] = {}
@@ -220,14 +224,15 @@ class Medic:
     def _is_due(self, run: Run, world: World) -> bool:
         """Is it to be decided about? Not before its service was seen, when this process has just begun."""
         service, found = world.catalog.services.get(run.service), world.standings.get(run.service)
-        if service is not None and found is None and _is_ours(service):
-            return False
-        if self._stopping or len(self._acting) >= MOST_AT_ONCE:
-            return False
-        if run.due_at is None or run.due_at <= world.now or run.abort_by is not None or service is None:
+        if service is None or (found is None and not _is_ours(service)):
             return True
-        playbook = world.catalog.playbooks.get(run.playbook)
-        return found is None or looking.over_of(run, playbook, found, world.catalog) is True
+        if found is None or self._stopping or len(self._acting) >= MOST_AT_ONCE:
+            return False
+        if looking.over_of(run, world.catalog.playbooks.get(run.playbook), found, world.catalog) is True:
+            return True
+        if run.due_at is None:
+            return clock.monotonic() >= self._takes_up_at
+        return run.due_at <= world.now or run.abort_by is not None
 
     def _act(self, run: Run, place: int, catalog: Catalog) -> None:
         """Write down that a try begins, and begin it. One that was begun and never ended was another process's."""

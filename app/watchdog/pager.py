@@ -2,19 +2,16 @@
 it arrives or the trouble is over. Who was told of a fall is told what was done about it, too.
 
 Deciding whom to call is one thread's work, each page another's: the watch never waits for either, and no channel for
-another one. A try is in the book before it begins and after it has ended.
+another one.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
-from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,19 +23,13 @@ from app.config import settings
 from app.errors import SmmError
 from app.infra import db
 from app.infra.logging import get_logger
-from app.notify import ChannelSpec, Delivery, Message, Outcome, resolve_all, send, take
 from app.watchdog import known, planning
+from app.watchdog.carrying import PAUSES, Carriers
 from app.watchdog.falls import Fall, Trouble
 from app.watchdog.pages import Book
 
 MOST_FALLS = 100
 """Falls that wait to be looked at."""
-MOST_THREADS = 100
-"""Pages that are on their way at once; more wait for one of these to arrive."""
-PAUSES = (2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
-"""Seconds before the next try; the last one again and again, for as long as the service is down."""
-EARLY_AFTER = 2
-"""Tries after which a page also goes another way, while its own channel is still being tried."""
 HELD_SECONDS = 10.0
 """What held a page back is looked at again after this time."""
 LEDGER_SECONDS = 2.0
@@ -63,7 +54,7 @@ class Pager:
         self._book = book
         self._known = known.path_in(run_dir)
         self._changed = changed
-        self._pauses = pauses
+        self._carriers = Carriers(book, changed, pauses)
         self._held_seconds = held_seconds
         self._taken = taken
         self._falls: SimpleQueue[Trouble | str] = SimpleQueue()
@@ -73,16 +64,12 @@ class Pager:
         self._settled = threading.Event()
         self._settled.set()
         self._told_held: dict[str, tuple[str, ...]] = {}
-        self._carried: set[UUID] = set()
-        self._queued: deque[UUID] = deque()
-        self._threads = 0
-        self._over = threading.Condition()
 
     def start(self) -> None:
         """Begin, with what a run before this one left."""
         threading.Thread(target=self._run, name="pager", daemon=True).start()
         if self._book.take_over():
-            self._carry_all()
+            self._carriers.carry_all()
 
     def fallen(self, fall: Trouble) -> None:
         """A service is down, or a repair has failed. The first time, and again while nobody could be called, it is
@@ -117,8 +104,7 @@ class Pager:
                 del self._asked[key]
                 self._told_held.pop(key, None)
         if self._book.over(about):
-            with self._over:
-                self._over.notify_all()
+            self._carriers.look_again()
             self._changed()
 
     def waiting(self) -> int:
@@ -160,7 +146,7 @@ class Pager:
         if told:
             self._book.add(told)
             log.info("telling what was done", service=service, pages=sum(len(call.pages) for call in told))
-            self._carry_all()
+            self._carriers.carry_all()
 
     def _reword(self, call: Call, look: planning.Look) -> None:
         def with_actions(page: Page) -> Page:
@@ -179,7 +165,7 @@ class Pager:
         if not self._book.take_over():
             self._say_held(fall, ("another watchdog of this installation pages",))
             return self._held_seconds
-        self._carry_all()
+        self._carriers.carry_all()
         calls = self._book.calls()
         if any(call.fall == fall.key for call in calls):
             return float("inf")
@@ -189,10 +175,17 @@ class Pager:
             return self._held_seconds
         untold = _untold(fall, made.calls)
         self._book.add(untold)
+        if self._is_over(fall):  # while the ledger was asked
+            self._book.over(fall.key)
+            return float("inf")
         for call in untold:
             log.warning("paging", service=call.service, thread=call.thread[:12], pages=len(call.pages))
-        self._carry_all()
+        self._carriers.carry_all()
         return float("inf")
+
+    def _is_over(self, fall: Trouble) -> bool:
+        with self._lock:
+            return fall.key not in self._asked
 
     def _say_held(self, fall: Trouble, reasons: tuple[str, ...]) -> None:
         """Say why nobody is called, once for each reason."""
@@ -201,122 +194,6 @@ class Pager:
             self._told_held[fall.key] = reasons
         if reasons and reasons != said:
             log.warning("not paged for now", service=fall.spec.name, why=list(reasons))
-
-    def _carry_all(self) -> None:
-        """See that somebody carries every page that is still to be delivered."""
-        for call in self._book.calls():
-            for page in call.pages:
-                if page.state in (PageState.WAITING, PageState.SENDING) and not call.over:
-                    self._carry(page.id)
-
-    def _carry(self, page_id: UUID) -> None:
-        with self._lock:
-            if page_id in self._carried:
-                return
-            self._carried.add(page_id)
-            if self._threads >= MOST_THREADS:
-                self._queued.append(page_id)
-                return
-            self._threads += 1
-        threading.Thread(target=self._carrier, args=(page_id,), name=f"page-{page_id}", daemon=True).start()
-
-    def _carrier(self, page_id: UUID) -> None:
-        """A thread's life: this page, then whichever waits."""
-        current: UUID | None = page_id
-        while current is not None:
-            try:
-                self._deliver(current)
-            except Exception:
-                log.exception("a page was given up by mistake", page=str(current))
-            with self._lock:
-                self._carried.discard(current)
-                current = self._queued.popleft() if self._queued else None
-                if current is None:
-                    self._threads -= 1
-
-    def _deliver(self, page_id: UUID) -> None:
-        """Try until it arrives, cannot, or need not."""
-        while (found := self._wanted(page_id)) is not None:
-            call, page = found
-            spec = resolve_all(catalogs.current()).get(page.channel)
-            if spec is None:
-                self._book.change(
-                    page_id, lambda page: replace(page, state=PageState.GIVEN_UP, error="no such channel")
-                )
-                outcome = Outcome(delivered=False, permanent=True)
-            else:
-                self._pause(page_id, _rate_wait(spec, page))
-                if self._wanted(page_id) is None:
-                    return
-                outcome = self._try(spec, page)
-            page = self._after(page_id, page, outcome)
-            self._changed()
-            if outcome.delivered:
-                return
-            if outcome.permanent or page.attempts >= EARLY_AFTER:
-                self._go_another_way(call.id, page_id)
-            if outcome.permanent:
-                return
-            asked = outcome.retry_after.total_seconds() if outcome.retry_after is not None else 0.0
-            self._pause(page_id, max(asked, self._pauses[min(page.attempts, len(self._pauses)) - 1]))
-
-    def _wanted(self, page_id: UUID) -> tuple[Call, Page] | None:
-        """The page, if it is still to be delivered and by us."""
-        found = self._book.page(page_id)
-        if found is None or found[0].over or found[1].state not in (PageState.WAITING, PageState.SENDING):
-            return None
-        return found
-
-    def _pause(self, page_id: UUID, seconds: float) -> None:
-        """Wait, but not for longer than the page is wanted."""
-        until = clock.monotonic() + seconds
-        with self._over:
-            while (left := until - clock.monotonic()) > 0 and self._wanted(page_id) is not None:
-                self._over.wait(left)
-
-    def _try(self, spec: ChannelSpec, page: Page) -> Outcome:
-        in_doubt = page.in_doubt
-        began = self._book.change(
-            page.id,
-            lambda page: replace(
-                page, state=PageState.SENDING, attempts=page.attempts + 1, sent_at=clock.now(), http_status=None
-            ),
-        )
-        if began is None:
-            return Outcome(delivered=False, permanent=True)
-        return send(
-            spec,
-            Delivery(message=Message.from_json(page.message), to=page.destination or None, may_be_repeat=in_doubt),
-        )
-
-    def _after(self, page_id: UUID, page: Page, outcome: Outcome) -> Page:
-        """Write down what became of the try."""
-        state = PageState.GIVEN_UP if outcome.permanent else PageState.WAITING
-        if outcome.delivered:
-            state = PageState.DELIVERED
-        written = self._book.change(
-            page_id,
-            lambda page: replace(
-                page,
-                state=state,
-                finished_at=clock.now() if outcome.delivered else None,
-                http_status=outcome.http_status,
-                provider_id=outcome.provider_id,
-                latency_ms=outcome.latency_ms,
-                error=outcome.error or page.error if not outcome.delivered else None,
-            ),
-        )
-        return written or page
-
-    def _go_another_way(self, call_id: UUID, page_id: UUID) -> None:
-        """One more page where the catalogue names a channel for that; once a page."""
-        found = self._book.page(page_id)
-        if found is None or any(other.fallback_of == page_id for other in found[0].pages):
-            return
-        made = planning.instead(*found, catalogs.current())
-        if made is not None:
-            self._book.extend(call_id, made)
-            self._carry(made.id)
 
 
 def _untold(fall: Trouble, calls: Sequence[Call]) -> list[Call]:
@@ -331,12 +208,3 @@ def _untold(fall: Trouble, calls: Sequence[Call]) -> list[Call]:
     except (SmmError, SQLAlchemyError):
         return list(calls)
     return [call for call in calls if not {raised.fingerprint for raised in call.raised} <= told]
-
-
-def _rate_wait(spec: ChannelSpec, page: Page) -> float:
-    """Seconds until the address may be told again; one that is none is the channel's own business to refuse."""
-    try:
-        destination = spec.destination(page.destination or None)
-    except Exception:
-        return 0.0
-    return take(destination, spec.rate.per_second, spec.rate.burst)

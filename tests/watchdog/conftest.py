@@ -1,4 +1,4 @@
-"""A port that never answers."""
+"""A port that never answers, a small Valkey, the watchdog as a process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.health import local
+from tests.recovery.actions.conftest import small, small_server
+from tests.watchdog.processes import start
+
+__all__ = ["silent_port", "small", "small_server", "start"]
 
 
 @pytest.fixture

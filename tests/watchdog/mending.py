@@ -98,6 +98,7 @@ class Ward:
         self.heard = Heard()
         self.copied = Copied()
         self.changes = 0
+        self.lease_seconds = 0.0
         self.medics: list[Medic] = []
         self.poke = Poke("poke", Effect.RESTART)
         self.stare = Poke("stare", Effect.NONE, result=lambda work: Done("still down", healthy=False))
@@ -113,6 +114,7 @@ class Ward:
             stop_file=self.stop_file,
             changed=self._changed,
             pages=self.heard,
+            lease_seconds=self.lease_seconds,
         )
         self.medics.append(self.medic)
 

@@ -249,6 +249,24 @@ def test_a_step_that_was_begun_when_the_watchdog_died_is_taken_up_as_one(ward: C
     assert run.steps[0].text == "it has restarted already"
 
 
+def test_what_another_process_had_begun_is_left_to_the_other_side_for_a_while(ward: Callable[..., Ward]):
+    here = ward()
+    for_ever = threading.Event()
+    here.poke.result = lambda work: Done("late") if for_ever.wait(30) else Done("never")
+    here.see("redis")
+    here.until(lambda: here.poke.asked)
+    here.lease_seconds = 3600
+    here.restart()
+    here.see("redis")
+    here.turns()
+    assert len(here.poke.asked) == 1
+    here.see("redis", State.UP)
+    run = here.ends()
+    for_ever.set()
+    assert (run.verdict, run.reason) == (Verdict.RECOVERED, Why.OVER)
+    assert len(here.poke.asked) == 1
+
+
 def test_a_step_that_goes_on_is_not_one_that_was_interrupted(ward: Callable[..., Ward]):
     here = ward()
     recovers(here)
