@@ -40,7 +40,7 @@ def runs(found: Sequence[Mapping[str, Any]], now: datetime) -> None:
 
 def outcome(row: Mapping[str, Any]) -> str:
     """What became of a run, or how it is: `recovered`, `waiting`, `escalated (dry run)`."""
-    said = (row["verdict"] or row["state"]).replace("_", " ")
+    said = "over by itself" if row["verdict"] == "by_itself" else (row["verdict"] or row["state"]).replace("_", " ")
     return f"{said} (dry run)" if row["dry_run"] and row["verdict"] != "simulated" else said
 
 
@@ -64,7 +64,7 @@ def run(found: Mapping[str, Any]) -> None:
     for step in found["steps"]:
         for line in _step(step):
             typer.echo(line)
-    if found["advice"] and found["verdict"] not in ("recovered", "by_itself"):
+    if found["advice"] and found["verdict"] in ("escalated", "refused"):
         typer.echo(f"\nwhat to do\n  {found['advice']}")
     if found["state"] != "ended":
         typer.echo(f"\nend it: smm-admin recovery abort {found['id']}")

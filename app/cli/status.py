@@ -69,7 +69,8 @@ def _print(document: dict[str, Any], now: datetime) -> None:
     for alert in document.get("alerts", ()):
         typer.echo(f"\n{alert['severity']}: {alert['service']} is {alert['issue']}\n  {alert['recommendation']}")
     if document.get("action_taken", "none") != "none":
-        typer.echo(f"\ndone about it: {document['action_taken']}")
+        for line in document["action_taken"].split(" | "):
+            typer.echo(f"\ndone about {line}")
     for mode in document.get("modes", ()):
         typer.echo(f"\nmode {mode['name']} is on since {mode['since']}: {mode['reason']}")
     for notice in document["notices"]:

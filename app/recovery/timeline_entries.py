@@ -138,7 +138,7 @@ def _of_step(step: StepRun, known: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def _verdict(verdict: Verdict) -> str:
-    return verdict.replace("_", " ")
+    return "over by itself" if verdict is Verdict.BY_ITSELF else verdict.replace("_", " ")
 
 
 _OF_ALERTS: Mapping[str, tuple[Kind, str]] = {

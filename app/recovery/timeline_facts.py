@@ -180,7 +180,8 @@ def _modes(session: Session, incident: Incident, runs: Sequence[Run], span: Mapp
         "SELECT * FROM signals WHERE kind IN ('modes.entered', 'modes.left') AND id >= :low AND id < :high"
         " ORDER BY id LIMIT :most"
     )
-    found = [Signal(**row._asdict()) for row in session.execute(query, {**span, "most": MOST_MODES})]
+    bounds = {"low": ids.floor(incident.started_at), "high": span["high"], "most": MOST_MODES}
+    found = [Signal(**row._asdict()) for row in session.execute(query, bounds)]
     return [signal for signal in found if _concerns(signal, incident, runs)]
 
 

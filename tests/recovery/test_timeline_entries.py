@@ -92,7 +92,7 @@ def test_a_run_says_who_started_it_what_it_waits_for_and_how_it_ended() -> None:
     ]
     over = run_of(verdict=Verdict.BY_ITSELF, why="the trouble is over", ended_at=at(9))
     last = list(entries.of_run(over))[-1]
-    assert last.text == "playbook service-restart: by itself, the trouble is over"
+    assert last.text == "playbook service-restart: over by itself, the trouble is over"
     assert last.detail["seconds"] == 9
 
 

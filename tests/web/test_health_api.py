@@ -273,7 +273,7 @@ def wait_for(client: TestClient, status: int) -> None:
 
 
 @pytest.mark.chromium
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/services/shop", "/recovery"])
 def test_a_browser_shows_the_page_without_a_complaint(tell: Tell, web: Web, path: str, tmp_path: Path) -> None:
     browser = need("chromium", package="chromium")
     profile, picture = tmp_path / "profile", tmp_path / "page.png"

@@ -18,7 +18,16 @@ _TONES = {
 GLYPHS = {"ok": "✓", "warn": "!", "bad": "✕", "calm": "?"}
 """What a tone says without colour."""
 
-_UNITS = {"_mb": " MB", "_gb": " GB", "_percent": " %", "_ms": " ms", "_seconds": " s", "_days": " d", "_bytes": " B"}
+_UNITS = {
+    "_mb": " MB",
+    "_gb": " GB",
+    "_percent": " %",
+    "_ms": " ms",
+    "_seconds": " s",
+    "_s": " s",
+    "_days": " d",
+    "_bytes": " B",
+}
 
 
 def tone_of(status: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,9 +32,10 @@ MOST_RUNS = 5
 @router.get("/", response_class=HTMLResponse)
 async def status_page(request: Request, source: HealthSource) -> HTMLResponse:
     """The stack's status: of the last stored results, or of the watchdog's file while Postgres is away."""
-    overview, uptimes = await asyncio.gather(source.current(), source.uptimes())
+    overview = await source.current()
+    uptimes = await source.uptimes() if overview.is_stored else {}
     order = {kind: tuple(probe.READINGS) for kind, probe in kinds().items()}
-    page = view.page(overview, clock.now(), order, uptimes if overview.is_stored else {})
+    page = view.page(overview, clock.now(), order, uptimes)
     return rendering.shown("status.html", request, page=page)
 
 

@@ -21,10 +21,13 @@ _VERDICTS = {
     "refused": "warn",
     "aborted": "warn",
 }
+_WORDS = {"by_itself": "over by itself"}
 _STEPS = {"done": "ok", "failed": "bad", "refused": "warn", "running": "warn"}
 LONGEST_CELL = 500
 MOST_ROWS = 50
 MOST_COLUMNS = 12
+LONG = 40
+"""Columns of longer cells come last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def run_row(given: Mapping[str, Any], now: datetime) -> RunRow:
         id=given["id"],
         playbook=given["playbook"],
         service=given["service"],
-        state=said.replace("_", " ") + dry,
+        state=_WORDS.get(said, said) + dry,
         tone=tone,
         glyph="…" if given["state"] != "ended" else GLYPHS[tone] if tone != "calm" else "i",
         began=moment(given["created_at"], now),
@@ -137,15 +140,20 @@ def run_page(given: Mapping[str, Any], now: datetime) -> RunPage:
     """One whole run, of `reading.get_run`."""
     return RunPage(
         row=run_row(given, now),
-        since=moment(given["since"], now),
+        since=moment(given["since"] if _was_in_trouble(given["trigger"]) else None, now),
         runner=given["runner"],
         dry_run=given["dry_run"],
         abort_by=given["abort_by"],
-        advice=given["advice"] if given["verdict"] not in ("recovered", "by_itself") else "",
+        advice=given["advice"] if given["verdict"] in ("escalated", "refused") else "",
         trigger=_trigger(given["trigger"]),
         steps=tuple(_step(step, now) for step in given["steps"]),
         is_open=given["state"] != "ended",
     )
+
+
+def _was_in_trouble(values: Mapping[str, Any]) -> bool:
+    facts = values.get("facts") or {}
+    return facts.get("state") != "up" or bool(facts.get("levels"))
 
 
 def _trigger(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -194,7 +202,8 @@ def _is_table(value: object) -> bool:
 
 def _table(name: str, rows: Sequence[Mapping[str, Any]]) -> Rows:
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    filled = [key for key in columns if any(row.get(key) not in (None, "", []) for row in rows)][:MOST_COLUMNS]
+    filled = [key for key in columns if any(row.get(key) not in (None, "", []) for row in rows)]
+    filled = sorted(filled, key=lambda key: max(len(_cell(row.get(key))) for row in rows) > LONG)[:MOST_COLUMNS]
     return Rows(
         title=name.replace("_", " "),
         columns=tuple(key.replace("_", " ") for key in filled),
@@ -207,10 +216,10 @@ def _cell(value: object) -> str:
     match value:
         case None | "" | []:
             return ""
-        case bool() | int() | float():
+        case bool() | float():
             return figure(value)
-        case str():
-            return value[:LONGEST_CELL]
+        case int() | str():
+            return str(value)[:LONGEST_CELL]
         case list() if not any(isinstance(item, Mapping | list) for item in value):
             return ", ".join(str(item) for item in value)[:LONGEST_CELL]
         case _:
