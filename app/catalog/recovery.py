@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -54,6 +55,20 @@ class PlaybookStep(Table):
         """Its own options as they were written, with `${NAME}` in place of what came from the environment."""
         return dict(_as_written(self.options, self.references))
 
+    def masked(self, value: Any) -> Any:
+        """A text, or anything made of texts, with `${NAME}` again wherever something from the environment stands."""
+        secrets = {
+            secret: name
+            for path, written in self.references.items()
+            for secret, name in _secrets(written, _at(self.options, path))
+            if len(secret) >= _SHORTEST_SECRET
+        }
+        return _masked(value, sorted(secrets.items(), key=lambda one: -len(one[0]))) if secrets else value
+
+
+_SHORTEST_SECRET = 4
+"""Shorter values hide nothing, and would be found in the middle of ordinary words."""
+_REFERENCE = re.compile(r"(?<!\$)(\$\{[^}]*\})")
 
 STEP_FIELDS = frozenset(PlaybookStep.model_fields) - {"options", "references"}
 
@@ -149,6 +164,34 @@ def _as_written(value: Any, references: Mapping[Path, str], path: Path = ()) -> 
             return {name: _as_written(inner, references, (*path, name)) for name, inner in value.items()}
         case list() | tuple():
             return [_as_written(inner, references, (*path, place)) for place, inner in enumerate(value)]
+        case _:
+            return value
+
+
+def _at(value: Any, path: Path) -> Any:
+    for step in path:
+        value = value[step]
+    return value
+
+
+def _secrets(written: str, filled: object) -> Iterator[tuple[str, str]]:
+    """What each reference of a text became, with the reference."""
+    parts = _REFERENCE.split(written)
+    pattern = "".join("(.*)" if place % 2 else re.escape(part.replace("$${", "${")) for place, part in enumerate(parts))
+    found = re.fullmatch(pattern, filled, re.DOTALL) if isinstance(filled, str) else None
+    return zip(found.groups(), parts[1::2], strict=True) if found else iter(())
+
+
+def _masked(value: Any, secrets: Sequence[tuple[str, str]]) -> Any:
+    match value:
+        case str():
+            for secret, name in secrets:
+                value = value.replace(secret, name)
+            return value
+        case Mapping():
+            return {_masked(name, secrets): _masked(inner, secrets) for name, inner in value.items()}
+        case list() | tuple():
+            return [_masked(inner, secrets) for inner in value]
         case _:
             return value
 

@@ -7,9 +7,13 @@ from datetime import datetime, timedelta
 from app import clock
 from app.catalog import Catalog, Playbook, behind, in_maintenance
 from app.infra.db import UnitOfWork
+from app.infra.logging import get_logger
+from app.infra.scrub import scrub_text
 from app.recovery import playbooks, standing, store
 from app.recovery.core import Limits, Look, Run
 from app.recovery.playbooks import SIGNAL
+
+log = get_logger(__name__)
 
 
 def look(uow: UnitOfWork, run: Run, catalog: Catalog, now: datetime) -> Look:
@@ -67,7 +71,12 @@ def forbidden(catalog: Catalog, run: Run) -> str | None:
     if isinstance(found, str):
         return found
     action, options = found
-    return action.forbidden(options, catalog.services[run.service], catalog)
+    try:
+        why = action.forbidden(options, catalog.services[run.service], catalog)
+    except Exception as error:  # a run must come to its end
+        log.exception("an action cannot say whether it is allowed", action=step.action, run=str(run.id))
+        why = f"the action itself failed: {type(error).__name__}"
+    return why and scrub_text(str(playbooks.masked(catalog, run, step, why)))
 
 
 def stop_of(uow: UnitOfWork) -> str | None:

@@ -6,8 +6,8 @@ Pure but for the registry of actions; the caller brings the catalogue and how th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 from uuid import UUID
@@ -19,15 +19,20 @@ from app.catalog import Catalog, Playbook, PlaybookStep, Service
 from app.health.announcing import labels_of
 from app.health.core import State
 from app.infra import ids
+from app.infra.logging import get_logger
 from app.infra.scrub import scrub_text
+from app.infra.text import storable
 from app.recovery.acting import ActionModule, Options
 from app.recovery.actions import actions
 from app.recovery.core import Effect, Run, Runner, StepRun
+from app.recovery.kept import as_kept
 
 SIGNAL = "signal"
 """Who starts a run that starts by itself."""
 
 _LONGEST_SAID = 300
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +134,13 @@ def plan(
 ) -> Run:  # fmt: skip
     """The run that would repair the service, with its steps in words. Nothing is done yet."""
     service = catalog.services[standing.service]
-    values = values_of(standing, service)
+    values = as_kept(values_of(standing, service))
     count = len(playbook.steps)
     steps = tuple(
         _step_run(place, step, service, values, last=place >= count) for place, step in enumerate(playbook.all_steps)
     )
+    if steps[0].after_seconds:
+        steps = (replace(steps[0], not_before=now + timedelta(seconds=steps[0].after_seconds)), *steps[1:])
     return Run(
         id=ids.uuid7(now),
         playbook=playbook.name,
@@ -156,17 +163,19 @@ def plan(
 
 def _step_run(place: int, step: PlaybookStep, service: Service, values: Mapping[str, Any], *, last: bool) -> StepRun:
     action = actions().get(step.do)
+    said = step.do.replace("_", " ")
     try:
-        options = options_of(step, values)
-        said = action.says(options, service) if action is not None else step.do
+        said = action.says(options_of(step, values), service) if action is not None else said
     except ValidationError:
-        said = step.do.replace("_", " ")
+        pass
+    except Exception:
+        log.exception("an action cannot say what it would do", action=step.do)
     return StepRun(
         place=place,
         action=step.do,
         effect=action.EFFECT if action is not None else Effect.CHANGE,
-        says=scrub_text(said)[:_LONGEST_SAID],
-        options=step.shown(),
+        says=storable(scrub_text(step.masked(said)), limit=_LONGEST_SAID),
+        options=as_kept(step.shown()),
         after_seconds=step.after,
         escalates=step.on_failure == "escalate",
         last=last,
@@ -183,9 +192,8 @@ def live(catalog: Catalog, run: Run, step: StepRun) -> tuple[ActionModule, Optio
 
     Only what the run's plan says is done: a playbook that was changed meanwhile is not the one that was begun.
     """
-    playbook = catalog.playbooks.get(run.playbook)
-    written = playbook.all_steps[step.place] if playbook and step.place < len(playbook.all_steps) else None
-    if written is None or written.do != step.action or written.shown() != dict(step.options):
+    written = _written(catalog, run, step)
+    if written is None or written.do != step.action or as_kept(written.shown()) != dict(step.options):
         return f"the playbook {run.playbook} was changed or removed after this run had begun"
     action = actions().get(written.do)
     if action is None:
@@ -195,6 +203,17 @@ def live(catalog: Catalog, run: Run, step: StepRun) -> tuple[ActionModule, Optio
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
         return f"its options are not valid: {fields}"
+
+
+def masked(catalog: Catalog, run: Run, step: StepRun, value: Any) -> Any:
+    """What comes of a step, or is said of it, without what its options have from the environment."""
+    written = _written(catalog, run, step)
+    return value if written is None else written.masked(value)
+
+
+def _written(catalog: Catalog, run: Run, step: StepRun) -> PlaybookStep | None:
+    playbook = catalog.playbooks.get(run.playbook)
+    return playbook.all_steps[step.place] if playbook and step.place < len(playbook.all_steps) else None
 
 
 def _pasted(value: Any, values: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from app import catalog as catalogs
@@ -24,7 +25,7 @@ from app.infra.logging import get_logger
 from app.infra.scrub import scrub_text
 from app.infra.text import storable
 from app.jobs.worker import JobContext
-from app.recovery import deciding, looking, playbooks, standing, store, told, triggering
+from app.recovery import deciding, kept, looking, playbooks, standing, store, told, triggering
 from app.recovery.acting import Seen, Work
 from app.recovery.core import Again, Done, Effect, Failed, Result, Run, Runner, StepRun, StepState
 from app.recovery.taking import begun, ended
@@ -152,7 +153,9 @@ def act(turn: Turn, catalog: Catalog, *, job_id: UUID | None = None, look: Calla
         last_detail=step.detail,
     )
     try:
-        return _bounded(action.act(options, work))
+        result = action.act(options, work)
+        hidden = partial(playbooks.masked, catalog, run, step)
+        return _bounded(replace(result, text=hidden(result.text), detail=hidden(result.detail)))
     except Exception as error:
         log.exception("an action raised", action=step.action, run=str(run.id))
         return Failed(f"the action itself failed: {type(error).__name__}")
@@ -162,11 +165,11 @@ def _bounded(result: Result) -> Result:
     text = storable(scrub_text(result.text), limit=LONGEST_TEXT)
     match result:
         case Done():
-            return Done(text, result.detail, result.healthy)
+            return Done(text, kept.bounded(result.detail), result.healthy)
         case Failed():
-            return Failed(text, result.detail)
+            return Failed(text, kept.bounded(result.detail))
         case Again():
-            return Again(max(1.0, result.seconds), text, result.detail)
+            return Again(max(1.0, result.seconds), text, kept.bounded(result.detail))
 
 
 def probe(run: Run, catalog: Catalog) -> Seen:

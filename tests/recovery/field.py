@@ -45,6 +45,7 @@ def service_of(name: str, port: int = 1, **more: Any) -> str:
 
 class PokeOptions(Options):
     word: str = ""
+    more: dict[str, Any] = {}
 
 
 @dataclass
