@@ -53,12 +53,12 @@ def run(found: Mapping[str, Any]) -> None:
     typer.echo("")
     _rows(
         ("id", found["id"]),
-        ("in trouble since", found["since"]),
+        ("in trouble since", found["since"] if _was_in_trouble(found["trigger"]) else None),
         ("began", f"{found['created_at']}, started by {found['started_by']}"),
         ("ended", found["ended_at"] and f"{found['ended_at']}, after {duration(found['seconds'])}"),
         ("to be aborted", found["abort_by"] and f"before the next step, by {found['abort_by']}"),
         ("incident", found["incident_id"] and f"smm-admin incidents show {found['incident_id']}"),
-        ("taken by", found.get("runner")),
+        ("steps taken by", f"the {found['runner']}"),
     )
     typer.echo("\nsteps")
     for step in found["steps"]:
@@ -68,6 +68,12 @@ def run(found: Mapping[str, Any]) -> None:
         typer.echo(f"\nwhat to do\n  {found['advice']}")
     if found["state"] != "ended":
         typer.echo(f"\nend it: smm-admin recovery abort {found['id']}")
+
+
+def _was_in_trouble(trigger: Mapping[str, Any]) -> bool:
+    """A person may start a run for a service that is well."""
+    facts = trigger.get("facts") or {}
+    return facts.get("state") != "up" or bool(facts.get("levels"))
 
 
 def _step(step: Mapping[str, Any]) -> Iterator[str]:
