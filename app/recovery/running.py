@@ -34,6 +34,8 @@ ACT_SECONDS = 60.0
 """What one try of a step may take in all; actions bound their own waits within it."""
 WORKERS_BUSY = timedelta(seconds=2)
 """How soon a step is tried again for which no worker was free: an engine that hangs must not take those of alerts."""
+MOST_DEATHS = 3
+"""How often a try of a step may be interrupted, by its worker's death or because its end could not be stored."""
 MOST_MOVES = 100
 LONGEST_TEXT = 1000
 
@@ -42,11 +44,15 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A step that this process has begun to take. `interrupted_at`: when a try before it began that never ended."""
+    """A step that this process has begun to take. `interrupted_at`: when a try before it began that never ended.
+
+    `now`: the moment by the clock that the run's times are of; None: this process's own.
+    """
 
     run: Run
     step: StepRun
     interrupted_at: datetime | None = None
+    now: datetime | None = None
 
 
 def advance(ctx: JobContext, run_id: UUID) -> None:
@@ -54,11 +60,15 @@ def advance(ctx: JobContext, run_id: UUID) -> None:
     turn = _take_turn(ctx, run_id)
     if turn is None:
         return
-    result = act(turn, catalogs.current(), job_id=ctx.id)
+    if turn.interrupted_at is not None and ctx.attempt > MOST_DEATHS:
+        result: Result = Failed(f"{MOST_DEATHS} workers began it and never came back", turn.step.detail)
+    else:
+        result = act(turn, catalogs.current(), job_id=ctx.id)
     with ctx.complete() as uow:
         run = store.lock(uow, run_id)
         if run is not None and run.steps[turn.step.place].job_id == ctx.id:
-            settle(uow, ended(run, turn.step.place, result, store.now(uow)), turn.step.place)
+            now = store.now(uow)
+            settle(uow, ended(run, turn.step.place, result, now), turn.step.place, now)
 
 
 def _take_turn(ctx: JobContext, run_id: UUID) -> Turn | None:
@@ -82,7 +92,7 @@ def _take_turn(ctx: JobContext, run_id: UUID) -> Turn | None:
             store.note_restart(uow, run, place, now)
         run = begun(run, place, now, job_id=ctx.id)
         store.save(uow, run)
-        return Turn(run, run.steps[place], interrupted_at)
+        return Turn(run, run.steps[place], interrupted_at, now)
 
 
 def _is_held_by_another(uow: UnitOfWork, run: Run, job: UUID) -> bool:
@@ -113,16 +123,16 @@ def _leave(uow: UnitOfWork, run: Run, now: datetime) -> None:
         triggering.ring(uow, run)
 
 
-def settle(uow: UnitOfWork, run: Run, place: int) -> None:
+def settle(uow: UnitOfWork, run: Run, place: int, now: datetime) -> None:
     """Store what a try came to, tell of it, and have the run taken further."""
     store.save(uow, run)
     step = run.steps[place]
     log.info("a step was taken", run=str(run.id), service=run.service, action=step.action, state=step.state)
     if step.effect is not Effect.NONE and step.is_over:
         told.acted(uow, run, step)
-        told.note(uow, run, clock.now(), tell=step.state is StepState.DONE)
+        told.note(uow, run, now, tell=step.state is StepState.DONE)
     elif step.is_over:
-        told.note(uow, run, clock.now(), tell=False)
+        told.note(uow, run, now, tell=False)
     triggering.ring(uow, run)
 
 
@@ -134,7 +144,7 @@ def act(turn: Turn, catalog: Catalog, *, job_id: UUID | None = None, look: Calla
     if isinstance(found, str) or service is None:
         return Failed(found if isinstance(found, str) else f"the catalogue has no service {run.service} any more")
     action, options = found
-    now = clock.now()
+    now = turn.now or clock.now()
     spec = resolve(service)
     work = Work(
         run=run,
