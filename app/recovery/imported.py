@@ -19,19 +19,19 @@ from app.recovery.core import Effect, Run, StepRun, StepState, Verdict, Why
 
 log = get_logger(__name__)
 
-_BEGUN = frozenset({StepState.RUNNING, StepState.DONE, StepState.FAILED})
-
 
 def import_runs(uow: UnitOfWork, runs: Iterable[Run], now: datetime, *, told_of: Container[str] = ()) -> None:
     """Take in runs of the watchdog as they are now. `told_of`: services about which the watchdog tells people itself,
     so that what was done is noted with their alerts and not told again.
 
-    Locks are taken in the engine's order: the run, then what its signals and alerts lock, service by service.
+    Locks are taken in the engine's order: the guards, the run, then what its signals and alerts lock, service by service.
     """
-    for run in sorted(runs, key=lambda run: (run.service, run.created_at, run.id)):
+    runs = sorted(runs, key=lambda run: (run.service, run.created_at, run.id))
+    if any(run.ended_at is None for run in runs):
+        store.take_guards(uow)
+    for run in runs:
         before = store.lock(uow, run.id)
         if before is None and run.ended_at is None:
-            store.take_guards(uow)
             _end_other(uow, run, now)
         incident = (before.incident_id if before is not None else None) or _incident(uow, run)
         _import(uow, replace(run, incident_id=incident), before, now, tells=run.service not in told_of)
@@ -52,7 +52,7 @@ def _import(uow: UnitOfWork, run: Run, before: Run | None, now: datetime, *, tel
         return
     store.save(uow, run)
     for step in run.steps:
-        if step.effect is Effect.RESTART and step.began_at is not None and step.state in _BEGUN:
+        if step.effect is Effect.RESTART and step.began_at is not None and step.tries:
             store.note_restart(uow, run, step.place, step.began_at)
     if before is None:
         told.started(uow, run)
@@ -64,6 +64,8 @@ def _import(uow: UnitOfWork, run: Run, before: Run | None, now: datetime, *, tel
         told.note(uow, run, now, tell=tells and any(step.state is StepState.DONE for step in effects))
     if run.ended_at is not None and (before is None or before.ended_at is None):
         told.concluded(uow, run, now)
+    if run.over_at is not None and (before is None or before.over_at is None):
+        told.over(uow, [run])
 
 
 def _was_over(known: dict[int, StepRun], step: StepRun) -> bool:

@@ -9,12 +9,10 @@ from datetime import datetime
 from app.catalog import Catalog, behind, in_maintenance
 from app.health.core import State
 from app.recovery import looking
-from app.recovery.core import Effect, Look, Run, StepState
+from app.recovery.core import Effect, Look, Run
 from app.recovery.playbooks import SIGNAL, Standing
 from app.recovery.store import WINDOW
 from app.watchdog.copied import Copied, Restart
-
-_BEGUN = frozenset({StepState.RUNNING, StepState.DONE, StepState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ def restarts_of(runs: Sequence[Run]) -> list[Restart]:
         Restart(run.id, run.service, step.began_at)
         for run in runs
         for step in run.steps
-        if step.effect is Effect.RESTART and step.began_at is not None and step.state in _BEGUN
+        if step.effect is Effect.RESTART and step.began_at is not None and step.tries
     ]
 
 
