@@ -24,7 +24,8 @@ def import_runs(uow: UnitOfWork, runs: Iterable[Run], now: datetime, *, told_of:
     """Take in runs of the watchdog as they are now. `told_of`: services about which the watchdog tells people itself,
     so that what was done is noted with their alerts and not told again.
 
-    Locks are taken in the engine's order: the guards, the run, then what its signals and alerts lock, service by service.
+    Locks are taken in the engine's order: the guards, the run, then what its signals and alerts lock, service by
+    service.
     """
     runs = sorted(runs, key=lambda run: (run.service, run.created_at, run.id))
     if any(run.ended_at is None for run in runs):

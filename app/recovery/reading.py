@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.catalog import Catalog
 from app.clock import iso
 from app.errors import NotFound
+from app.infra import ids
 from app.recovery import store, told
 from app.recovery.core import Run, StepRun
 
@@ -146,11 +147,8 @@ def guards(session: Session, catalog: Catalog, now: datetime) -> dict[str, Any]:
 
 def action_taken(session: Session, now: datetime) -> str | None:
     """What was lately done, in one text for the status document; None: nothing was."""
-    found = store.runs(
-        session, "created_at > :since AND (over_at IS NULL OR over_at > :since)", "created_at, id", limit=20,
-        since=now - LATELY,
-    )  # fmt: skip
-    said = [f"{run.service}: {'; '.join(lines)}" for run in found if (lines := told.lines(run))]
+    found = store.runs(session, "id >= :first", "id DESC", limit=20, first=ids.floor(now - LATELY))
+    said = [f"{run.service}: {'; '.join(lines)}" for run in reversed(found) if (lines := told.lines(run))]
     return " | ".join(said) or None
 
 

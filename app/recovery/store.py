@@ -45,9 +45,13 @@ def _upsert(table: str, columns: str, key: tuple[str, ...], kept: Mapping[str, s
     )
 
 
-# Whoever asks for an abort writes beside the run's own process, which may not have read it yet.
+# Whoever asks for an abort, or sees that a trouble is over, writes beside the run's own process, which may not have
+# read it yet.
 _SAVE_RUN = _upsert(
-    "recovery_runs", _RUN_COLUMNS, ("id",), {"abort_by": "coalesce(excluded.abort_by, recovery_runs.abort_by)"}
+    "recovery_runs",
+    _RUN_COLUMNS,
+    ("id",),
+    {name: f"coalesce(excluded.{name}, recovery_runs.{name})" for name in ("abort_by", "over_at")},
 )
 _SAVE_STEPS = _upsert("recovery_steps", _STEP_COLUMNS, ("run_id", "place"), {})
 _STEP_FIELDS = [item.name for item in fields(StepRun)]
@@ -164,11 +168,14 @@ def at_work(session: Session, run: Run) -> int:
 
 
 def last_ended_at(session: Session, run: Run) -> datetime | None:
-    """When the run before this one ended, of its playbook and service."""
+    """When the run before this one ended, of its playbook and service; dry runs do not count."""
     found: datetime | None = session.execute(
-        text("SELECT max(ended_at) FROM recovery_runs WHERE playbook = :playbook AND service = :service AND id <> :id"),
+        text(
+            "SELECT ended_at FROM recovery_runs WHERE playbook = :playbook AND service = :service AND id <> :id"
+            " AND ended_at IS NOT NULL AND NOT dry_run ORDER BY created_at DESC LIMIT 1"
+        ),
         {"playbook": run.playbook, "service": run.service, "id": run.id},
-    ).scalar_one()
+    ).scalar_one_or_none()
     return found
 
 
@@ -197,7 +204,7 @@ def stands(session: Session, playbook: str, service: str) -> bool:
     found = session.execute(
         text(
             "SELECT 1 FROM recovery_runs WHERE playbook = :playbook AND service = :service"
-            " AND (ended_at IS NULL OR (over_at IS NULL AND started_by = 'signal')) LIMIT 1"
+            " AND over_at IS NULL AND (ended_at IS NULL OR started_by = 'signal') LIMIT 1"
         ),
         {"playbook": playbook, "service": service},
     ).one_or_none()
@@ -213,6 +220,43 @@ def standing(session: Session) -> set[tuple[str, str]]:
         )
     )
     return {(row.playbook, row.service) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class NotOver:
+    """A run that has ended and whose trouble has not, as far as anybody has seen."""
+
+    id: UUID
+    playbook: str
+    service: str
+
+
+def not_over(session: Session) -> list[NotOver]:
+    """Every one of them."""
+    rows = session.execute(
+        text("SELECT id, playbook, service FROM recovery_runs WHERE over_at IS NULL AND ended_at IS NOT NULL")
+    )
+    return [NotOver(row.id, row.playbook, row.service) for row in rows]
+
+
+def close(uow: UnitOfWork, ids: Sequence[UUID], at: datetime) -> list[Run]:
+    """The trouble of these runs is over; those of which that was not known."""
+    closed = uow.execute(
+        "UPDATE recovery_runs SET over_at = :at WHERE id = ANY(:ids) AND over_at IS NULL RETURNING id", at=at, ids=ids
+    ).all()
+    found = [row.id for row in closed]
+    return runs(uow.session, "id = ANY(:ids)", "id", limit=len(found), ids=found) if found else []
+
+
+def failed_still(session: Session, service: str) -> bool:
+    """Is there a run for this service that did not help, and whose trouble lasts?"""
+    found = session.execute(
+        text(
+            "SELECT 1 FROM recovery_runs WHERE service = :service AND over_at IS NULL AND verdict = 'escalated' LIMIT 1"
+        ),
+        {"service": service},
+    ).one_or_none()
+    return found is not None
 
 
 def running(session: Session, playbook: str, service: str) -> UUID | None:

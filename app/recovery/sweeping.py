@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app import catalog as catalogs
-from app.catalog import Catalog, behind
+from app.catalog import Catalog, behind, in_maintenance
 from app.health.core import State
-from app.infra.db import UnitOfWork, unit_of_work
+from app.infra.apart import Steps
+from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
-from app.recovery import playbooks, standing, store, triggering
-from app.recovery.core import Run
+from app.recovery import playbooks, standing, store, told, triggering
+from app.recovery.core import Runner
 from app.recovery.playbooks import Standing
 
 OVERDUE = timedelta(seconds=20)
@@ -22,19 +23,23 @@ log = get_logger(__name__)
 
 
 def look() -> None:
-    """One look at everything; each service in a transaction of its own, so that one cannot hold the others."""
-    catalog = catalogs.current()
+    """One look at everything; each service in a transaction of its own, so that one cannot hold the others.
+
+    Raises Transient naming the services for which nothing could be done.
+    """
+    catalog, steps = catalogs.current(), Steps()
+    close_over(catalog, steps)
     with unit_of_work() as uow:
         now = store.now(uow)
-        close_over(uow, catalog, now)
         ring_overdue(uow, now)
-        wanting = _wanting(uow, catalog)
+        wanting = _wanting(uow, catalog, now)
     for found in wanting[:MOST]:
-        with unit_of_work() as uow:
+        with steps.step(found.service), unit_of_work() as uow:
             triggering.begin_for(uow, found, catalog, store.now(uow))
+    steps.conclude()
 
 
-def _wanting(uow: UnitOfWork, catalog: Catalog) -> list[Standing]:
+def _wanting(uow: UnitOfWork, catalog: Catalog, now: datetime) -> list[Standing]:
     """Services that a playbook may begin for: what stands already, or waits for its cause, is left out."""
     if store.stop(uow.session) is not None:
         return []
@@ -45,26 +50,33 @@ def _wanting(uow: UnitOfWork, catalog: Catalog) -> list[Standing]:
     return [
         found
         for found in troubled
-        if fallen.isdisjoint(behind(found.service, depends_on))
+        if found.runner is Runner.ENGINE
         and any((playbook.name, found.service) not in stands for playbook in playbooks.matching(catalog, found))
+        and in_maintenance(catalog.services[found.service], now) is None
+        and fallen.isdisjoint(behind(found.service, depends_on))
     ]
 
 
-def close_over(uow: UnitOfWork, catalog: Catalog, now: datetime) -> list[UUID]:
+def close_over(catalog: Catalog, steps: Steps) -> None:
     """Mark ended runs whose trouble is over: from now on the next trouble is another one."""
-    ended = store.runs(uow.session, "over_at IS NULL AND ended_at IS NOT NULL", "ended_at, id", limit=MOST)
-    found = standing.of_services(uow.session, [run.service for run in ended])
-    over = [run.id for run in ended if _is_over(run, found.get(run.service), catalog)]
-    if over:
-        uow.execute("UPDATE recovery_runs SET over_at = :now WHERE id = ANY(:ids)", now=now, ids=over)
-    return over
+    with read_only() as session:
+        ended = store.not_over(session)
+        found = standing.of_services(session, [run.service for run in ended])
+    over: dict[str, list[UUID]] = {}
+    for run in ended:
+        if _is_over(run, found.get(run.service), catalog):
+            over.setdefault(run.service, []).append(run.id)
+    for service, ids in sorted(over.items()):
+        with steps.step(service), unit_of_work() as uow:
+            told.over(uow, store.close(uow, ids, store.now(uow)))
 
 
-def _is_over(run: Run, found: Standing | None, catalog: Catalog) -> bool:
+def _is_over(run: store.NotOver, found: Standing | None, catalog: Catalog) -> bool:
+    """A service that flaps is as bad as people were told that it is: each of its falls is no trouble of its own."""
     playbook, service = catalog.playbooks.get(run.playbook), catalog.services.get(run.service)
     if playbook is None or service is None or found is None:
         return True
-    return playbooks.is_over(playbook, found, service) is not False
+    return found.announced is not State.DOWN and playbooks.is_over(playbook, found, service) is not False
 
 
 def ring_overdue(uow: UnitOfWork, now: datetime) -> list[UUID]:

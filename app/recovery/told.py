@@ -17,7 +17,8 @@ from app.recovery import store
 from app.recovery.core import Run, StepRun, StepState, Verdict
 
 STARTED, ACTED, RECOVERED = "recovery.started", "recovery.acted", "recovery.recovered"
-ESCALATED, ENDED = "recovery.escalated", "recovery.ended"
+ESCALATED, ENDED, OVER = "recovery.escalated", "recovery.ended", "recovery.over"
+"""`OVER`: what repairs did not help is over all the same; said of a service when it is so of the last of them."""
 RECENT = timedelta(minutes=10)
 """How long after its end what a run did belongs to an alert that opens."""
 
@@ -54,13 +55,13 @@ def lines_of(session: Session, service: str, now: datetime) -> list[str]:
     found = store.runs(
         session,
         "service = :service AND (over_at IS NULL OR over_at > :since) AND created_at > :oldest",
-        "created_at, id",
+        "created_at DESC, id DESC",
         limit=5,
         service=service,
         since=now - RECENT,
         oldest=now - timedelta(days=1),
     )
-    return [line for run in found for line in lines(run)]
+    return [line for run in reversed(found) for line in lines(run)]
 
 
 def note(uow: UnitOfWork, run: Run, now: datetime, *, tell: bool) -> None:
@@ -86,6 +87,13 @@ def concluded(uow: UnitOfWork, run: Run, now: datetime) -> None:
     note(uow, run, now, tell=False)
     said = conclusion(run)
     signals.record(uow, said.kind, run.service, labels=said.labels, facts=said.facts)
+
+
+def over(uow: UnitOfWork, runs: Sequence[Run]) -> None:
+    """The trouble of these ended runs of one service is over: what told of a failure need not tell it any longer."""
+    failed = [run for run in runs if run.verdict is Verdict.ESCALATED]
+    if failed and not store.failed_still(uow.session, failed[-1].service):
+        _record(uow, OVER, failed[-1], {})
 
 
 @dataclass(frozen=True, slots=True)

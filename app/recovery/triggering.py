@@ -41,9 +41,10 @@ def begin_for(uow: UnitOfWork, found: Standing, catalog: Catalog, now: datetime)
     if not wanted or _is_held(uow, found, catalog, now):
         return []
     store.take_guards(uow)
+    now_so = standing.of_service(uow.session, found.service)  # it may have changed while others decided
     return [
-        _begin(uow, playbooks.plan(playbook, found, catalog, now))
-        for playbook in wanted
+        _begin(uow, playbooks.plan(playbook, now_so, catalog, now))
+        for playbook in (playbooks.matching(catalog, now_so) if now_so is not None else ())
         if not store.stands(uow.session, playbook.name, found.service)
     ]
 
