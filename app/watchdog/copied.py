@@ -1,14 +1,15 @@
 """What the watchdog's repairs must know of the engine's tables, copied while Postgres answers: what of the budgets is
 used up, what the engine is repairing, what people have asked for.
 
-Restarts and the stop are kept in a file, so that they count over a restart of the watchdog while Postgres is away.
+Restarts are kept in a file, so that they count over a restart of the watchdog while Postgres is away; so is the stop,
+in the one that people's commands write.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -58,7 +59,7 @@ class AtWork:
 class Copied:
     """The tables at a moment. `asked`: the watchdog's runs that have not ended; people begin some of them.
 
-    `resumed_at`: when recovery was last let go on.
+    `stopped`: all recovery is, as far as no file says it; `resumed_at`: when it was last let go on.
     """
 
     at: datetime | None = None
@@ -80,7 +81,7 @@ class Copied:
     @property
     def lasting(self) -> Copied:
         """What counts although it is old."""
-        return Copied(restarts=self.restarts, stopped=self.stopped)
+        return Copied(restarts=self.restarts)
 
 
 _COPIED: TypeAdapter[Copied] = TypeAdapter(Copied)
@@ -149,9 +150,8 @@ class Copying:
             self._say(type(error).__name__)
             return False
         self._told = None
-        self._copied = found
+        self._copied = self._with_stop(found)
         self._keep(found.lasting)
-        self._drop_old_stop(found)
         return True
 
     def _run(self, changed: Callable[[], None]) -> None:
@@ -171,12 +171,19 @@ class Copying:
         except OSError as error:
             log.warning("the guards' figures are in memory only: their file cannot be written", error=error.strerror)
 
-    def _drop_old_stop(self, found: Copied) -> None:
-        """A stop of this host that was lifted from another one: the file is older than that, and goes."""
+    def _with_stop(self, found: Copied) -> Copied:
+        """Bring the file that says so to what the database says: people can take it away while that is away, too.
+
+        One that is newer than the last word there was written without it, and stays.
+        """
         kept = control.kept(self._stop_file)
+        if found.stopped is not None and kept is None:
+            control.keep(found.stopped, self._stop_file)
+            kept = control.kept(self._stop_file)
         if kept is not None and found.resumed_at is not None and _moment(kept.at, found.resumed_at) < found.resumed_at:
             log.info("recovery goes on, by the database", stopped_by=kept.by)
             control.keep(None, self._stop_file)
+        return found if kept is None else replace(found, stopped=None)
 
     def _say(self, why: str) -> None:
         if why != self._told:

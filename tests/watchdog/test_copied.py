@@ -82,8 +82,9 @@ def test_restarts_and_the_stop_count_over_a_restart_while_postgres_is_away(copyi
     assert not later.copy()
     found = later.copied()
     assert [item.run for item in found.restarts] == [run.id]
-    assert found.stopped is not None
-    assert found.stopped.by == "ann"
+    stopped = control.kept(control.stop_file())
+    assert stopped is not None
+    assert stopped.by == "ann"
     assert found.at_work_now(clock.now()) == ()
 
 
@@ -95,6 +96,18 @@ def test_what_people_began_and_what_they_want_to_end_is_asked(copying: Copying):
     assert copying.copy()
     assert [asked.id for asked in copying.copied().asked] == [run.id]
     assert copying.copied().aborts == {run.id: "ann"}
+
+
+def test_a_stop_that_no_file_takes_counts_from_memory(copying: Copying):
+    with unit_of_work() as uow:
+        control.stop(uow, by="ann", reason="", now=clock.now())
+    control.keep(None)
+    control.stop_file().with_name("gone").symlink_to("/proc/nowhere")
+    blind = Copying(control.stop_file().with_name("guards.json"), control.stop_file().with_name("gone") / "stop")
+    assert blind.copy()
+    stopped = blind.copied().stopped
+    assert stopped is not None
+    assert stopped.by == "ann"
 
 
 def test_a_stop_lifted_on_another_host_is_lifted_here(copying: Copying):
