@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     deadman_url: SecretStr | None = Field(
         default=None, description="called each minute while all is well, by an outside service that misses it otherwise"
     )
+    watchdog_repairs: bool = Field(
+        default=True, description="false: this host's watchdog repairs nothing; of several one should"
+    )
     shutdown_seconds: float = Field(default=25, gt=0, description="how long a stopping worker may finish its tasks")
 
     @field_validator("database_url", "redis_url", "admin_key", "callback_secret", "deadman_url", mode="before")

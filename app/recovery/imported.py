@@ -32,8 +32,8 @@ def import_runs(uow: UnitOfWork, runs: Iterable[Run], now: datetime, *, told_of:
         store.take_guards(uow)
     for run in runs:
         before = store.lock(uow, run.id)
-        if before is None and run.ended_at is None:
-            _end_other(uow, run, now)
+        if before is None and run.ended_at is None and not _others_gave_way(uow, run, now):
+            continue
         incident = (before.incident_id if before is not None else None) or _incident(uow, run)
         _import(uow, replace(run, incident_id=incident), before, now, tells=run.service not in told_of)
 
@@ -73,12 +73,18 @@ def _was_over(known: dict[int, StepRun], step: StepRun) -> bool:
     return step.place in known and known[step.place].is_over
 
 
-def _end_other(uow: UnitOfWork, run: Run, now: datetime) -> None:
-    """Only one run of a playbook and service may be open: one that a person began at the same time gives way."""
+def _others_gave_way(uow: UnitOfWork, run: Run, now: datetime) -> bool:
+    """Only one run of a playbook and service may be open: one that a person began at the same time gives way.
+
+    Another watchdog's does not: then this one is stored when it has ended.
+    """
     others = store.runs(
         uow.session, "playbook = :playbook AND service = :service AND ended_at IS NULL AND id <> :id", "id",
         playbook=run.playbook, service=run.service, id=run.id,
     )  # fmt: skip
+    if any(step.tries for other in others for step in other.steps):
+        log.error("two watchdogs repair the same: let one of them not (SMM_WATCHDOG_REPAIRS)", service=run.service)
+        return False
     for other in others:
         log.warning("a run gives way to another one", run=str(other.id), to=str(run.id))
         why = f"the watchdog was at it already: run {run.id}"
@@ -87,6 +93,7 @@ def _end_other(uow: UnitOfWork, run: Run, now: datetime) -> None:
         )
         store.save(uow, ended)
         told.concluded(uow, ended, now)
+    return True
 
 
 def _incident(uow: UnitOfWork, run: Run) -> UUID | None:

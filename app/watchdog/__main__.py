@@ -71,8 +71,9 @@ def main() -> int:
     recorder.start(pager)
     rounds.start()
     sights.use(watchdog.ask)
-    copying.start(sights.wake)
-    medic.start()
+    if config.watchdog_repairs:
+        copying.start(sights.wake)
+        medic.start()
     watchdog.run()
     return 0
 

@@ -47,7 +47,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class AtWork:
-    """A run of the engine that has begun to change something and not ended."""
+    """A run that has begun to change something and not ended."""
 
     run: UUID
     playbook: str
@@ -74,9 +74,13 @@ class Copied:
         """Who wants which run to end."""
         return {run.id: run.abort_by for run in self.asked if run.abort_by is not None}
 
+    def is_fresh(self, now: datetime) -> bool:
+        """Can it tell what others are at?"""
+        return self.at is not None and now - self.at < SPEAKS
+
     def at_work_now(self, now: datetime) -> tuple[AtWork, ...]:
-        """What the engine is at, as far as the copy is fresh enough to tell."""
-        return self.at_work if self.at is not None and now - self.at < SPEAKS else ()
+        """What others are at, as far as the copy is fresh enough to tell."""
+        return self.at_work if self.is_fresh(now) else ()
 
     @property
     def lasting(self) -> Copied:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.catalog import Catalog, behind, in_maintenance
 from app.health.core import State
@@ -13,6 +13,9 @@ from app.recovery.core import Effect, Look, Run
 from app.recovery.playbooks import SIGNAL, Standing
 from app.recovery.store import WINDOW
 from app.watchdog.copied import Copied, Restart
+
+LOST_AFTER = timedelta(minutes=10)
+"""How long after its last move an open run that this journal does not know is taken to be at work elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,26 @@ def _is_down(standing: Standing | None) -> bool:
 
 
 def stands(world: World, playbook: str, service: str) -> bool:
-    """Is there a run of this playbook for this service whose trouble is not over yet, or which is still running?"""
+    """Is there a run of this playbook for this service whose trouble is not over yet, or which is still running?
+
+    Another watchdog's counts, too, while the tables can tell.
+    """
+    asked = world.copied.asked if world.copied.is_fresh(world.now) else ()
     return any(
         run.ended_at is None or (run.over_at is None and run.started_by == SIGNAL)
-        for run in world.runs
+        for run in (*world.runs, *(run for run in asked if run.id not in {mine.id for mine in world.runs}))
         if (run.playbook, run.service) == (playbook, service)
     )
+
+
+def is_anothers(run: Run, now: datetime) -> bool:
+    """Is an open run that this journal does not know at work elsewhere? People's are not until somebody takes them up,
+    and one that nobody moves was lost.
+    """
+    if run.started_by != SIGNAL and not any(step.tries for step in run.steps):
+        return False
+    moments = [run.created_at, run.due_at, *(time for step in run.steps for time in (step.began_at, step.ended_at))]
+    return now - max(moment for moment in moments if moment is not None) < LOST_AFTER
 
 
 def look(run: Run, world: World) -> Look:
@@ -115,7 +132,7 @@ def _last_ended_at(run: Run, world: World) -> datetime | None:
     ended = [
         other.ended_at
         for other in world.runs
-        if other.id != run.id and other.ended_at is not None
+        if other.id != run.id and other.ended_at is not None and not other.dry_run
         and (other.playbook, other.service) == (run.playbook, run.service)
     ]  # fmt: skip
     return max(ended, default=None)

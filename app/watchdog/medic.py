@@ -154,11 +154,12 @@ class Medic:
             self._pages.acted(run.service)
 
     def _take_up(self) -> None:
-        """Runs that people have begun, and runs that they want to end."""
-        copied = self._copied()
+        """Runs that people have begun or nobody takes further, and runs that people want to end."""
+        copied, now = self._copied(), clock.now()
         for asked in copied.asked:
-            known = self._journal.run(asked.id)
-            if known is None and not self._is_open(asked.playbook, asked.service):
+            if self._journal.run(asked.id) is not None or guards.is_anothers(asked, now):
+                continue
+            if not self._is_open(asked.playbook, asked.service):
                 log.info("a run is taken up", run=str(asked.id), playbook=asked.playbook, service=asked.service)
                 self._journal.keep(asked)
         for run_id, by in copied.aborts.items():
@@ -188,7 +189,9 @@ class Medic:
         if playbook is None or service is None or not _is_ours(service):
             return True
         sight = self._sights.all().get(run.service)
-        return sight is not None and playbooks.is_over(playbook, sight.standing, service) is not False
+        if sight is None or sight.standing.announced is State.DOWN:  # one that flaps is as bad as people were told
+            return False
+        return playbooks.is_over(playbook, sight.standing, service) is not False
 
     def _begin(self, catalog: Catalog) -> None:
         for sight in self._sights.all().values():

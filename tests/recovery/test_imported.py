@@ -172,6 +172,17 @@ def test_a_run_that_a_person_began_at_the_same_time_gives_way(field: Field):
     assert str(mine.id) in anns.why
 
 
+def test_another_watchdogs_run_does_not_give_way_and_both_are_stored_in_the_end(field: Field):
+    theirs, mine = poking(planned()), poking(planned())
+    take_in(theirs)
+    take_in(mine)
+    assert [run.id for run in field.runs()] == [theirs.id]
+    take_in(recovered(poked(mine)))
+    take_in(recovered(poked(theirs)))
+    assert {run.verdict for run in field.runs()} == {Verdict.RECOVERED}
+    assert len(field.runs()) == 2
+
+
 def test_a_run_that_a_person_began_is_taken_on_as_it_is(field: Field):
     by_ann = field.start("restart", "redis")
     (asked,) = field.runs()

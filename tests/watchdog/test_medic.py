@@ -184,6 +184,18 @@ def test_the_budget_of_restarts_is_kept_over_restarts_of_the_watchdog(ward: Call
     assert len(here.poke.asked) == 3
 
 
+def test_a_service_that_flaps_is_in_trouble_for_as_long_as_people_were_told(ward: Callable[..., Ward]):
+    here = ward()
+    here.see("redis")
+    here.ends()
+    here.see("redis", State.UP, announced=State.DOWN)
+    here.turns()
+    here.see("redis")
+    here.turns()
+    assert len(here.runs()) == 1
+    assert here.run().over_at is None
+
+
 def test_an_hour_later_the_budget_is_there_again(ward: Callable[..., Ward]):
     here = ward(playbook=PLAYBOOK.replace("[recovery]", "[recovery]\nrestarts_per_service = 1"))
     recovers(here)
@@ -372,6 +384,19 @@ def test_a_run_that_a_person_began_is_taken_up_whatever_the_state(ward: Callable
     assert (run.id, run.verdict, run.started_by) == (wanted.id, Verdict.COMPLETED, "ann")
     here.turns()
     assert len(here.poke.asked) == 1  # the copy is a little old, and still has it
+
+
+def test_what_another_watchdog_repairs_is_left_to_it_until_nobody_moves_it(ward: Callable[..., Ward]):
+    here = ward()
+    recovers(here)
+    theirs = replace(asked(here), started_by="signal")
+    here.copied = Copied(at=clock.now(), asked=(theirs,))
+    here.see("redis")
+    here.turns()
+    assert here.runs() == []
+    long_ago = clock.now() - timedelta(minutes=11)
+    here.copied = Copied(at=clock.now(), asked=(replace(theirs, created_at=long_ago, due_at=long_ago),))
+    assert here.ends().id == theirs.id
 
 
 def test_a_run_that_a_person_aborts_ends_before_its_next_step(ward: Callable[..., Ward]):

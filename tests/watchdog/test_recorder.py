@@ -217,7 +217,7 @@ def test_a_move_of_a_repair_is_stored_although_nothing_else_is_new(spool: Spool,
     assert not recorder.store_some()
     with read_only() as session:
         assert session.execute(text("SELECT over_at FROM recovery_runs")).scalar_one() is not None
-    assert kinds() == ["recovery.started", "recovery.acted", "recovery.escalated"]
+    assert kinds() == ["recovery.started", "recovery.acted", "recovery.escalated", "recovery.over"]
 
 
 def test_repairs_made_while_postgres_was_away_are_stored_afterwards(spool: Spool, book, home, database, monkeypatch):
