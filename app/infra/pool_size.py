@@ -50,7 +50,7 @@ def wished(client: Any) -> Wish | None:
     try:
         found = json.loads(client.get(KEY) or "null")
         size, by, before = int(found["size"]), str(found["by"]), int(found["before"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return Wish(size, by, before) if 0 < size <= LARGEST else None
 
@@ -88,5 +88,8 @@ class Follower:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                log.exception("the size of the pool could not be followed")
             self._stop.wait(self._every)

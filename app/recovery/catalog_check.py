@@ -14,6 +14,7 @@ from app.catalog.recovery import STEP_FIELDS
 from app.errors import Problem
 from app.recovery.actions import actions
 from app.recovery.core import Effect
+from app.recovery.playbooks import KINDS
 
 ROOTS = ("subject", "labels", "facts", "service")
 """What paths in playbooks begin with."""
@@ -27,6 +28,9 @@ def catalog_problems(catalog: Catalog) -> list[Problem]:
 
 def _of_playbook(playbook: Playbook) -> Iterator[Problem]:
     here = f"playbooks.{playbook.name}"
+    for pattern in playbook.on:
+        if not any(fnmatchcase(kind, pattern) for kind in KINDS):
+            yield Problem(f"{here}.on", f"{pattern} starts nothing: playbooks start by {', '.join(KINDS)}")
     for place, conditions in (("when", playbook.when), ("unless", playbook.unless)):
         for path in conditions:
             if path.partition(".")[0] not in ROOTS:

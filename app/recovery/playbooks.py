@@ -30,6 +30,9 @@ from app.recovery.kept import as_kept
 SIGNAL = "signal"
 """Who starts a run that starts by itself."""
 
+KINDS = ("health.down", "health.degraded", "health.warning")
+"""The kinds of signals that say how a service stands: what playbooks start by."""
+
 _LONGEST_SAID = 300
 
 log = get_logger(__name__)

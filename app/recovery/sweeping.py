@@ -66,7 +66,7 @@ def close_over(catalog: Catalog, steps: Steps) -> None:
     for run in ended:
         if _is_over(run, found.get(run.service), catalog):
             over.setdefault(run.service, []).append(run.id)
-    for service, ids in sorted(over.items()):
+    for service, ids in sorted(over.items())[:MOST]:
         with steps.step(service), unit_of_work() as uow:
             told.over(uow, store.close(uow, ids, store.now(uow)))
 

@@ -129,7 +129,18 @@ class TestTheWebProcess:
             assert self.pool() == 10
         settings.cache_clear()
         redis.client.cache_clear()
-        for nonsense in ("", "x", "[]", "7", '{"size": "many"}', '{"size": 1000000, "by": "x", "before": 5}'):
+        endless = '{"size": 1e999, "by": "x", "before": 5}'
+        deep = "[" * 100_000
+        for nonsense in (
+            "",
+            "x",
+            "[]",
+            "7",
+            '{"size": "many"}',
+            '{"size": 1000000, "by": "x", "before": 5}',
+            endless,
+            deep,
+        ):
             redis.client().set(pool_size.KEY, nonsense)
             follower.look()
             assert self.pool() == 5, nonsense
