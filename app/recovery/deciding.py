@@ -33,6 +33,13 @@ def decide(run: Run, look: Look, now: datetime) -> Decision:
     return _guarded(run, step, look, now)
 
 
+def given_up(run: Run, reason: Why, why: str, now: datetime) -> Run:
+    """The run, ended as it is by whoever finds that nobody takes it further: not even its last steps are taken."""
+    steps = tuple(step if step.is_over else _left(step, why) for step in run.steps)
+    concluded = replace(run, verdict=run.verdict or Verdict.ABORTED, reason=reason, why=why, steps=steps)
+    return _ended(concluded, now)
+
+
 def _judged(run: Run, look: Look) -> Run:
     """The run with a verdict, where there is one already."""
     failed = next((step for step in run.steps if step.state is StepState.FAILED and step.escalates), None)

@@ -15,7 +15,8 @@ from uuid import UUID
 from app.infra.db import UnitOfWork
 from app.infra.logging import get_logger
 from app.recovery import store, told
-from app.recovery.core import Effect, Run, StepRun, StepState, Verdict, Why
+from app.recovery.core import Effect, Run, StepRun, StepState, Why
+from app.recovery.deciding import given_up
 
 log = get_logger(__name__)
 
@@ -88,9 +89,7 @@ def _others_gave_way(uow: UnitOfWork, run: Run, now: datetime) -> bool:
     for other in others:
         log.warning("a run gives way to another one", run=str(other.id), to=str(run.id))
         why = f"the watchdog was at it already: run {run.id}"
-        ended = replace(
-            other, verdict=Verdict.ABORTED, reason=Why.BUSY, why=why, ended_at=now, over_at=now, due_at=None, waits=None
-        )
+        ended = replace(given_up(other, Why.BUSY, why, now), over_at=now)
         store.save(uow, ended)
         told.concluded(uow, ended, now)
     return True

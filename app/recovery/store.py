@@ -259,6 +259,19 @@ def failed_still(session: Session, service: str) -> bool:
     return found is not None
 
 
+def left_by_watchdog(session: Session, after: timedelta) -> list[UUID]:
+    """Open runs of a watchdog that no longer watches their service, or that has let an abort wait for so long."""
+    rows = session.execute(
+        text(
+            "SELECT r.id FROM recovery_runs r LEFT JOIN services s ON s.name = r.service AND s.present"
+            " WHERE r.ended_at IS NULL AND r.runner = 'watchdog' AND r.created_at < now() - :after"
+            " AND (s.watched_by IS DISTINCT FROM 'watchdog' OR (r.abort_by IS NOT NULL AND r.due_at < now() - :after))"
+        ),
+        {"after": after},
+    )
+    return [row.id for row in rows]
+
+
 def running(session: Session, playbook: str, service: str) -> UUID | None:
     """The run of this playbook for this service that has not ended."""
     found: UUID | None = session.execute(

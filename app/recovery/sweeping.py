@@ -11,12 +11,14 @@ from app.health.core import State
 from app.infra.apart import Steps
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
-from app.recovery import playbooks, standing, store, told, triggering
-from app.recovery.core import Runner
+from app.recovery import deciding, playbooks, standing, store, told, triggering
+from app.recovery.core import Runner, Why
 from app.recovery.playbooks import Standing
 
 OVERDUE = timedelta(seconds=20)
 """How long after its time a run is taken to have lost its job."""
+LEFT_ALONE = timedelta(minutes=5)
+"""How long a watchdog has to end a run; a step under way may take three of them."""
 MOST = 200
 
 log = get_logger(__name__)
@@ -29,6 +31,7 @@ def look() -> None:
     """
     catalog, steps = catalogs.current(), Steps()
     close_over(catalog, steps)
+    end_left(steps)
     with unit_of_work() as uow:
         now = store.now(uow)
         ring_overdue(uow, now)
@@ -77,6 +80,23 @@ def _is_over(run: store.NotOver, found: Standing | None, catalog: Catalog) -> bo
     if playbook is None or service is None or found is None:
         return True
     return found.announced is not State.DOWN and playbooks.is_over(playbook, found, service) is not False
+
+
+def end_left(steps: Steps) -> None:
+    """End runs of a watchdog that are not its any more, or that it does not end though a person wants that."""
+    with read_only() as session:
+        left = store.left_by_watchdog(session, LEFT_ALONE)
+    for run_id in left:
+        with steps.step(str(run_id)), unit_of_work() as uow:
+            store.take_guards(uow)
+            run = store.lock(uow, run_id)
+            if run is None or run.ended_at is not None:
+                continue
+            now = store.now(uow)
+            ended = deciding.given_up(run, Why.GONE, "no watchdog takes it any further", now)
+            store.save(uow, ended)
+            told.concluded(uow, ended, now)
+            log.warning("a run was left by its watchdog", run=str(run.id), service=run.service)
 
 
 def ring_overdue(uow: UnitOfWork, now: datetime) -> list[UUID]:

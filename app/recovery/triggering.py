@@ -42,9 +42,11 @@ def begin_for(uow: UnitOfWork, found: Standing, catalog: Catalog, now: datetime)
         return []
     store.take_guards(uow)
     now_so = standing.of_service(uow.session, found.service)  # it may have changed while others decided
+    if now_so is None:
+        return []
     return [
         _begin(uow, playbooks.plan(playbook, now_so, catalog, now))
-        for playbook in (playbooks.matching(catalog, now_so) if now_so is not None else ())
+        for playbook in playbooks.matching(catalog, now_so)
         if not store.stands(uow.session, playbook.name, found.service)
     ]
 

@@ -39,7 +39,7 @@ MISTAKES = [
     (playbook('{do = "evict_keys", prefix = "{servce.name}"}'), "mend.steps[0].prefix (line 7)", "begins with none of"),
     (playbook('{do = "probe"}', when='{"reading.x" = 3}'), "playbooks.mend.when (line 8)", "begins with none of"),
     (playbook('{do = "probe"}', advice='"look at {fact.x}"'), "playbooks.mend.advice (line 8)", "begins with none of"),
-    (playbook('{do = "probe"}', on='"slo.burning"'), "playbooks.mend.on (line 6)", "starts nothing: playbooks start by"),
+    (playbook('{do = "probe"}', on='"slo.burning"'), "mend.on (line 6)", "starts nothing: playbooks start by"),
     (playbook('{do = "probe"}', onn='"x"'), "playbooks.mend.onn (line 8)", "not known"),
     (playbook('{do = "probe"}', **{"finally": '[{do = "nix"}]'}), "mend.finally[0].do (line 8)", "is none of"),
     (playbook(""), "playbooks.mend.steps (line 7)", "must not be empty"),

@@ -11,8 +11,8 @@ import pytest
 
 from app import clock
 from app.infra.db import unit_of_work
-from app.recovery import reading, store, sweeping, told
-from app.recovery.core import Done, Verdict
+from app.recovery import control, reading, store, sweeping, told
+from app.recovery.core import Done, StepState, Verdict
 from tests.fixtures.waiting import until
 from tests.recovery.field import PLAYBOOK, service_of
 
@@ -159,3 +159,30 @@ def test_an_alert_says_what_was_done_last_however_much_was_done(play: Any) -> No
     assert "poked it for the 25th time" in "\n".join(lines)
     assert shown is not None
     assert shown.index("the 24th") < shown.index("the 25th")
+
+
+def test_a_run_that_its_watchdog_left_ends_and_the_engine_repairs(play: Any) -> None:
+    field = play.begin(service_of("qdrant", watched_by='"watchdog"') + PLAYBOOK)
+    field.start("restart", "qdrant")
+    play.begin(service_of("qdrant") + PLAYBOOK)
+    field.fall("qdrant")
+    field.look()
+    assert len(field.runs()) == 1, "the watchdog may yet end it by itself"
+    field.age(minutes=6)
+    field.look()
+    field.look()
+    assert [run.verdict for run in field.runs()] == [Verdict.ABORTED, Verdict.ESCALATED]
+
+
+def test_an_abort_that_no_watchdog_carries_out_is_carried_out(play: Any) -> None:
+    field = play.begin(service_of("qdrant", watched_by='"watchdog"') + PLAYBOOK)
+    run_id = field.start("restart", "qdrant")
+    field.age(minutes=6)
+    field.look()
+    assert field.runs()[0].ended_at is None
+    with unit_of_work() as uow:
+        control.abort(uow, run_id, by="ann")
+    field.age(minutes=6)
+    field.look()
+    (run,) = field.runs()
+    assert (run.verdict, {step.state for step in run.steps}) == (Verdict.ABORTED, {StepState.SKIPPED})
