@@ -8,9 +8,13 @@ people were told, and the alert finds what was done.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
+
+from pydantic import ValidationError
 
 from app.infra.db import UnitOfWork
 from app.infra.logging import get_logger
@@ -19,6 +23,24 @@ from app.recovery.core import Effect, Run, StepRun, StepState, Why
 from app.recovery.deciding import given_up
 
 log = get_logger(__name__)
+
+
+def journal_in(home: Path) -> Path:
+    """Where the watchdog of this home keeps its runs, a line each."""
+    return home / "watchdog-repairs.jsonl"
+
+
+def lately(home: Path, since: datetime) -> list[Run]:
+    """What the watchdog of this home has done since then, the oldest first, by its own file."""
+    try:
+        lines = journal_in(home).read_bytes().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with suppress(ValidationError):  # one that is not whole
+            found.append(store.RUN.validate_json(line))
+    return [run for run in found if run.created_at >= since]
 
 
 def import_runs(uow: UnitOfWork, runs: Iterable[Run], now: datetime, *, told_of: Container[str] = ()) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,8 @@ from app.errors import NotFound
 from app.infra import ids
 from app.recovery import store, told
 from app.recovery.core import Run, StepRun
+from app.recovery.kept import as_kept
+from app.recovery.playbooks import is_dry
 
 LATELY = timedelta(hours=1)
 
@@ -53,7 +56,10 @@ def get_run(session: Session, run_id: UUID) -> dict[str, Any]:
 
 
 def run_dict(run: Run, *, whole: bool = False) -> dict[str, Any]:
-    """A run; `whole`: with each step's options and details, and what started it."""
+    """A run; `whole`: with each step's options and details, and what started it.
+
+    `due_at`: when it is taken further, if not before; `over_at`: when its trouble was seen to be over.
+    """
     ended_at = run.ended_at
     more = {"trigger": dict(run.values), "runner": str(run.runner)} if whole else {}
     return {
@@ -70,7 +76,9 @@ def run_dict(run: Run, *, whole: bool = False) -> dict[str, Any]:
         "incident_id": str(run.incident_id) if run.incident_id else None,
         "since": _iso(run.since),
         "created_at": iso(run.created_at),
+        "due_at": _iso(run.due_at),
         "ended_at": _iso(ended_at),
+        "over_at": _iso(run.over_at),
         "seconds": round((ended_at - run.created_at).total_seconds(), 3) if ended_at else None,
         "abort_by": run.abort_by,
         "advice": run.advice,
@@ -107,12 +115,18 @@ def playbooks(catalog: Catalog) -> list[dict[str, Any]]:
             "name": playbook.name,
             "description": playbook.description,
             "enabled": playbook.enabled and catalog.recovery.enabled,
-            "dry_run": playbook.dry_run or catalog.recovery.dry_run,
+            "dry_run": is_dry(playbook, catalog),
             "on": list(playbook.on),
             "when": playbook.model_dump(mode="json")["when"],
             "unless": playbook.model_dump(mode="json")["unless"],
             "steps": [
-                {"do": step.do, "after": step.after, "on_failure": step.on_failure, "last": last, **step.shown()}
+                {
+                    "do": step.do,
+                    "after": step.after,
+                    "on_failure": step.on_failure,
+                    "last": last,
+                    **as_kept(step.shown()),
+                }
                 for steps, last in ((playbook.steps, False), (playbook.finally_, True))
                 for step in steps
             ],
@@ -148,7 +162,12 @@ def guards(session: Session, catalog: Catalog, now: datetime) -> dict[str, Any]:
 def action_taken(session: Session, now: datetime) -> str | None:
     """What was lately done, in one text for the status document; None: nothing was."""
     found = store.runs(session, "id >= :first", "id DESC", limit=20, first=ids.floor(now - LATELY))
-    said = [f"{run.service}: {'; '.join(lines)}" for run in reversed(found) if (lines := told.lines(run))]
+    return actions_of(list(reversed(found)))
+
+
+def actions_of(runs: Sequence[Run]) -> str | None:
+    """What these runs did, in one text; None: nothing was."""
+    said = [f"{run.service}: {'; '.join(lines)}" for run in runs if (lines := told.lines(run))]
     return " | ".join(said) or None
 
 

@@ -12,7 +12,7 @@ from app.catalog import Catalog
 from app.config import Settings
 from app.errors import Invalid
 from app.health import status
-from app.recovery import control, reading
+from app.recovery import control, imported, reading
 
 _OF_MODES = ("name", "set_by", "reason", "since", "until")
 
@@ -30,8 +30,9 @@ def document(session: Session, now: datetime) -> dict[str, Any]:
 
 
 def fallback(config: Settings, now: datetime) -> dict[str, Any]:
-    """The document while Postgres does not answer: of recovery only the stop is known, by this home's file."""
+    """The document while Postgres does not answer: the stop and the watchdog's work are known, by files."""
     found = status.fallback(config, now)
+    found["action_taken"] = reading.actions_of(imported.lately(config.home, now - reading.LATELY)) or "none"
     stopped = control.kept(control.stop_file())
     if stopped is not None:
         found["notices"].append(f"recovery is stopped {stopped}: nothing is repaired")

@@ -8,7 +8,7 @@ import sys
 from app.config import settings
 from app.errors import SmmError
 from app.infra import db, dbwait, logging
-from app.recovery import control
+from app.recovery import control, imported
 from app.watchdog import deadman
 from app.watchdog.copied import Copying
 from app.watchdog.deadman import Deadman
@@ -42,7 +42,7 @@ def main() -> int:
     spool = Spool(config.run_dir / "watchdog-spool.jsonl")
     book = Book(config.run_dir / "watchdog-pages.jsonl")
     # What the run directory holds may be lost at a restart of the host; what a repair has begun, and budgets, may not.
-    journal = Journal(config.home / "watchdog-repairs.jsonl")
+    journal = Journal(imported.journal_in(config.home))
     copying = Copying(config.home / "watchdog-guards.json", control.stop_file())
     recorder = Recorder(spool, book, journal)
     pager = Pager(book, config.run_dir, recorder.wake, taken=journal.lines)

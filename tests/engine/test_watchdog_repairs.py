@@ -171,6 +171,7 @@ def test_a_container_is_restarted_while_postgres_is_frozen_and_everybody_hears_o
             within=60,
             what=lambda: f"what was done is told: {product.heard('app')} {product.stack.tail()}",
         )
+        assert "app: " in product.stack.health()["action_taken"]
         eventually(lambda: product.status("app") == "up", within=60, what="it answers again")
     eventually(product.is_healthy, within=150, what=lambda: f"healthy again: {product.stack.health()}")
     run = product.run_of("app")

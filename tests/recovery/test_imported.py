@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +13,12 @@ import pytest
 
 from app import catalog, clock
 from app.alerts import pipeline
+from app.config import settings
 from app.health.core import State
 from app.infra.db import read_only, unit_of_work
-from app.recovery import store
+from app.recovery import status, store
 from app.recovery.core import Done, Run, Runner, StepState, Verdict, Why
-from app.recovery.imported import import_runs, link_incidents
+from app.recovery.imported import import_runs, journal_in, link_incidents
 from app.recovery.playbooks import Standing, plan
 from app.recovery.taking import begun, ended
 from tests.recovery.field import PLAYBOOK, Field, service_of
@@ -213,3 +215,13 @@ def test_it_belongs_to_the_incident_whichever_is_stored_first(field: Field):
     assert field.runs()[0].incident_id == incident.id
     take_in(replace(planned(since=incident.started_at), playbook="another"))
     assert {run.incident_id for run in field.runs()} == {incident.id}
+
+
+def test_what_was_done_is_known_by_the_file_while_postgres_is_away(field: Field, home: Path):
+    assert status.fallback(settings(), clock.now())["action_taken"] == "none"
+    old, new = poked(poking(planned(created_at=clock.now() - timedelta(hours=2)))), poked(poking(planned()))
+    lines = [store.RUN.dump_json(run).decode() for run in (old, new)]
+    journal_in(home).write_text("\n".join([*lines, lines[0][:100]]))
+    done = status.fallback(settings(), clock.now())["action_taken"]
+    assert done.startswith("redis: ")
+    assert done.count("poked it") == 1
