@@ -109,6 +109,11 @@ def matching(catalog: Catalog, standing: Standing) -> list[Playbook]:
     ]
 
 
+def is_dry(playbook: Playbook, catalog: Catalog) -> bool:
+    """Does it only say what it would do?"""
+    return playbook.dry_run or catalog.recovery.dry_run
+
+
 def is_trouble(playbook: Playbook, standing: Standing, service: Service) -> bool:
     """Is this the trouble that the playbook is for?"""
     kinds = standing.kinds
@@ -155,7 +160,7 @@ def plan(
         started_by=started_by,
         created_at=now,
         steps=steps,
-        dry_run=dry_run or playbook.dry_run or catalog.recovery.dry_run,
+        dry_run=dry_run or is_dry(playbook, catalog),
         incident_id=standing.incident_id,
         since=standing.since,
         values=values,
@@ -178,11 +183,17 @@ def _step_run(place: int, step: PlaybookStep, service: Service, values: Mapping[
         action=step.do,
         effect=action.EFFECT if action is not None else Effect.CHANGE,
         says=storable(scrub_text(step.masked(said)), limit=_LONGEST_SAID),
-        options=as_kept(step.shown()),
+        options=shown(step),
         after_seconds=step.after,
         escalates=step.on_failure == "escalate",
         last=last,
     )
+
+
+def shown(step: PlaybookStep) -> dict[str, Any]:
+    """Its own options as they were written, as JSON has them."""
+    options: dict[str, Any] = as_kept(step.shown())
+    return options
 
 
 def options_of(step: PlaybookStep, values: Mapping[str, Any]) -> Options:
@@ -196,7 +207,7 @@ def live(catalog: Catalog, run: Run, step: StepRun) -> tuple[ActionModule, Optio
     Only what the run's plan says is done: a playbook that was changed meanwhile is not the one that was begun.
     """
     written = _written(catalog, run, step)
-    if written is None or written.do != step.action or as_kept(written.shown()) != dict(step.options):
+    if written is None or written.do != step.action or shown(written) != dict(step.options):
         return f"the playbook {run.playbook} was changed or removed after this run had begun"
     action = actions().get(written.do)
     if action is None:

@@ -16,8 +16,7 @@ from app.errors import NotFound
 from app.infra import ids
 from app.recovery import store, told
 from app.recovery.core import Run, StepRun
-from app.recovery.kept import as_kept
-from app.recovery.playbooks import is_dry
+from app.recovery.playbooks import is_dry, shown
 
 LATELY = timedelta(hours=1)
 
@@ -125,7 +124,7 @@ def playbooks(catalog: Catalog) -> list[dict[str, Any]]:
                     "after": step.after,
                     "on_failure": step.on_failure,
                     "last": last,
-                    **as_kept(step.shown()),
+                    **shown(step),
                 }
                 for steps, last in ((playbook.steps, False), (playbook.finally_, True))
                 for step in steps

@@ -79,12 +79,14 @@ def _take_turn(ctx: JobContext, run_id: UUID) -> Turn | None:
             return None
         if _is_held_by_another(uow, run, ctx.id):
             return None
-        catalog, now = catalogs.current(), store.now(uow)
+        catalog, now, waited = catalogs.current(), store.now(uow), run.waits
         run, place = decided(uow, run, catalog, now)
         if place is not None and store.at_work(uow.session, run) >= catalog.recovery.steps_at_once:
             run, place = replace(run, due_at=now + WORKERS_BUSY), None
         if place is None:
             _leave(uow, run, now)
+            if run.waits and run.waits != waited:
+                told.note(uow, run, now, tell=False)
             return None
         step = run.steps[place]
         interrupted_at = step.began_at if step.state is StepState.RUNNING and step.job_id is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -199,25 +199,29 @@ def set_stop(uow: UnitOfWork, at: datetime | None, by: str, reason: str) -> None
     )
 
 
-def stands(session: Session, playbook: str, service: str) -> bool:
-    """Is there a run of this playbook for this service whose trouble is not over yet, or which is still running?"""
+def stands(session: Session, playbook: str, service: str, *, dry_run: bool) -> bool:
+    """Is there a run of this playbook for this service whose trouble is not over yet, or which is still running?
+
+    `dry_run`: would the next one be dry? Only then does it matter that one has been.
+    """
     found = session.execute(
         text(
-            "SELECT 1 FROM recovery_runs WHERE playbook = :playbook AND service = :service"
-            " AND over_at IS NULL AND (ended_at IS NULL OR started_by = 'signal') LIMIT 1"
+            "SELECT 1 FROM recovery_runs WHERE playbook = :playbook AND service = :service AND over_at IS NULL"
+            " AND (ended_at IS NULL OR (started_by = 'signal' AND (:dry_run OR NOT dry_run))) LIMIT 1"
         ),
-        {"playbook": playbook, "service": service},
+        {"playbook": playbook, "service": service, "dry_run": dry_run},
     ).one_or_none()
     return found is not None
 
 
-def standing(session: Session) -> set[tuple[str, str]]:
-    """(playbook, service) of every run that `stands`."""
+def standing(session: Session, dry: Collection[str]) -> set[tuple[str, str]]:
+    """(playbook, service) of every run that `stands`; `dry`: the playbooks whose next run would be dry."""
     rows = session.execute(
         text(
-            "SELECT DISTINCT playbook, service FROM recovery_runs"
-            " WHERE over_at IS NULL AND (ended_at IS NULL OR started_by = 'signal')"
-        )
+            "SELECT DISTINCT playbook, service FROM recovery_runs WHERE over_at IS NULL"
+            " AND (ended_at IS NULL OR (started_by = 'signal' AND (playbook = ANY(:dry) OR NOT dry_run)))"
+        ),
+        {"dry": sorted(dry)},
     )
     return {(row.playbook, row.service) for row in rows}
 

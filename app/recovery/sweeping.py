@@ -49,7 +49,8 @@ def _wanting(uow: UnitOfWork, catalog: Catalog, now: datetime) -> list[Standing]
     troubled = standing.in_trouble(uow.session)
     fallen = {found.service for found in troubled if found.state is State.DOWN}
     depends_on = {name: service.depends_on for name, service in catalog.services.items()}
-    stands = store.standing(uow.session)
+    dry = [name for name, playbook in catalog.playbooks.items() if playbooks.is_dry(playbook, catalog)]
+    stands = store.standing(uow.session, dry)
     return [
         found
         for found in troubled

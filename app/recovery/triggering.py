@@ -47,7 +47,7 @@ def begin_for(uow: UnitOfWork, found: Standing, catalog: Catalog, now: datetime)
     return [
         _begin(uow, playbooks.plan(playbook, now_so, catalog, now))
         for playbook in playbooks.matching(catalog, now_so)
-        if not store.stands(uow.session, playbook.name, found.service)
+        if not store.stands(uow.session, playbook.name, found.service, dry_run=playbooks.is_dry(playbook, catalog))
     ]
 
 

@@ -146,6 +146,35 @@ def test_a_dry_run_does_not_keep_the_real_one_waiting(play: Any) -> None:
     assert len(field.poke.asked) == 1
 
 
+def test_when_dry_runs_are_over_what_is_still_down_is_repaired(play: Any) -> None:
+    field = play.begin(service_of("qdrant") + PLAYBOOK.replace("cooldown = 0", "cooldown = 0\ndry_run = true"))
+    field.fall("qdrant")
+    field.work()
+    field.look()
+    assert [run.verdict for run in field.runs()] == [Verdict.SIMULATED]
+    play.begin(service_of("qdrant") + PLAYBOOK)
+    field.look()
+    assert [run.verdict for run in field.runs()] == [Verdict.SIMULATED, Verdict.ESCALATED]
+
+
+def test_an_alert_says_for_what_a_repair_waits(play: Any) -> None:
+    shipped = Path("deploy/smm-admin.toml").read_text()
+    rule = shipped[shipped.index("[alerts.SMM_ServiceDown]") : shipped.index("[alerts.SMM_ServiceDegraded]")]
+    field = play.begin(
+        "".join(service_of(name, severity='"critical"') for name in ("one", "two"))
+        + PLAYBOOK.replace("after = 0", "after = 30")
+        + rule
+    )
+    for name in ("one", "two"):
+        field.fall(name)
+        field.work(only="tasks.alerts.on_signal")
+    field.work()
+    (alert,) = field.sql("SELECT annotations FROM alert_episodes WHERE service = 'two'")
+    assert alert.annotations["actions_taken"] == (
+        "waits: one is under repair, and so few critical services may be at once"
+    )
+
+
 def test_an_alert_says_what_was_done_last_however_much_was_done(play: Any) -> None:
     plenty = "cooldown = 0\nrestarts_per_service = 99\nrestarts_in_all = 99"
     field = play.begin(service_of("qdrant") + PLAYBOOK.replace("cooldown = 0", plenty))
