@@ -10,6 +10,7 @@ from typing import Any
 
 from app import clock
 from app.infra.plain import plain
+from app.infra.scrub import scrub_text
 from app.infra.text import storable
 
 MOST_BYTES = 65_536
@@ -37,6 +38,12 @@ def as_kept(value: Any) -> Any:
         case _:
             simple = plain(value)
             return storable(str(value)) if simple is value else as_kept(simple)
+
+
+def one_line(text: str, *, limit: int) -> str:
+    """A text from anywhere as it is kept and shown: one line without secrets, and nothing that a terminal obeys."""
+    plain_text = "".join(char if char.isprintable() else " " for char in scrub_text(storable(text)))
+    return storable(" ".join(plain_text.split()), limit=limit)
 
 
 def bounded(detail: Mapping[str, Any]) -> dict[str, Any]:

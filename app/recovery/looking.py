@@ -8,10 +8,12 @@ from app import clock
 from app.catalog import Catalog, Playbook, behind, in_maintenance
 from app.infra.db import UnitOfWork
 from app.infra.logging import get_logger
-from app.infra.scrub import scrub_text
 from app.recovery import playbooks, standing, store
 from app.recovery.core import Limits, Look, Run
+from app.recovery.kept import one_line
 from app.recovery.playbooks import SIGNAL
+
+_LONGEST_WHY = 1000
 
 log = get_logger(__name__)
 
@@ -76,7 +78,7 @@ def forbidden(catalog: Catalog, run: Run) -> str | None:
     except Exception as error:  # a run must come to its end
         log.exception("an action cannot say whether it is allowed", action=step.action, run=str(run.id))
         why = f"the action itself failed: {type(error).__name__}"
-    return why and scrub_text(str(playbooks.masked(catalog, run, step, why)))
+    return why and one_line(playbooks.masked(catalog, run, step, why), limit=_LONGEST_WHY)
 
 
 def stop_of(uow: UnitOfWork) -> str | None:

@@ -20,12 +20,10 @@ from app.health.announcing import labels_of
 from app.health.core import State
 from app.infra import ids
 from app.infra.logging import get_logger
-from app.infra.scrub import scrub_text
-from app.infra.text import storable
 from app.recovery.acting import ActionModule, Options
 from app.recovery.actions import actions
 from app.recovery.core import Effect, Run, Runner, StepRun
-from app.recovery.kept import as_kept
+from app.recovery.kept import as_kept, one_line
 
 SIGNAL = "signal"
 """Who starts a run that starts by itself."""
@@ -182,7 +180,7 @@ def _step_run(place: int, step: PlaybookStep, service: Service, values: Mapping[
         place=place,
         action=step.do,
         effect=action.EFFECT if action is not None else Effect.CHANGE,
-        says=storable(scrub_text(step.masked(said)), limit=_LONGEST_SAID),
+        says=one_line(step.masked(said), limit=_LONGEST_SAID),
         options=shown(step),
         after_seconds=step.after,
         escalates=step.on_failure == "escalate",

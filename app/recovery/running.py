@@ -22,8 +22,6 @@ from app.health.probing import CannotTell
 from app.health.specs import resolve
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
-from app.infra.scrub import scrub_text
-from app.infra.text import storable
 from app.jobs.worker import JobContext
 from app.recovery import deciding, kept, looking, playbooks, standing, store, told, triggering
 from app.recovery.acting import Seen, Work
@@ -174,7 +172,7 @@ def act(turn: Turn, catalog: Catalog, *, job_id: UUID | None = None, look: Calla
 
 
 def _bounded(result: Result) -> Result:
-    text = storable(scrub_text(result.text), limit=LONGEST_TEXT)
+    text = kept.one_line(result.text, limit=LONGEST_TEXT)
     match result:
         case Done():
             return Done(text, kept.bounded(result.detail), result.healthy)

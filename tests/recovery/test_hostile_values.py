@@ -111,3 +111,17 @@ def test_a_first_step_waits_as_it_says(play: Any) -> None:
     field.age(seconds=61)
     field.work()
     assert len(field.poke.asked) == 1
+
+
+def test_what_a_service_says_cannot_take_over_a_terminal_or_forge_a_line(play: Any) -> None:
+    field = play.begin(service_of("qdrant") + with_step('{do = "poke", word = "{facts.error.text}"}'))
+    field.poke.result = lambda work: Failed("it said \x1b[2J\x1b]0;x\x07 and\n12:00:00 recovered\u202e.")
+    field.fall("qdrant")
+    field.sql(
+        "UPDATE services SET last_result = jsonb_set(last_result, '{error,text}', to_jsonb(E'a\\nb\\x1b[2J'::text))"
+    )
+    field.work()
+    (run,) = field.runs()
+    assert run.steps[0].says == "poke a b [2J"
+    assert run.steps[0].text == "it said [2J ]0;x and 12:00:00 recovered ."
+    assert all(line.isprintable() for line in field.shown()[0]["actions"])
