@@ -156,8 +156,16 @@ class Run:
 
     @property
     def has_begun(self) -> bool:
-        """Is a step that changes something under way or taken, so that others must wait for this run?"""
+        """Is a step that changes something under way or taken?"""
         return any(step.effect is not Effect.NONE and step.state in _BEGUN for step in self.steps)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Must others wait: is a change under way or yet to come, or a restart to be judged? Watching is no work."""
+        changes = [step for step in self.steps if step.effect is not Effect.NONE]
+        begun = [step for step in changes if step.state in _BEGUN]
+        more = any(not step.is_over and not step.last for step in changes)
+        return any(more or step.effect is Effect.RESTART or step.state is StepState.RUNNING for step in begun)
 
     @property
     def next_step(self) -> StepRun | None:

@@ -17,6 +17,7 @@ from app.infra.db import UnitOfWork
 from app.infra.text import json_safe
 from app.recovery.core import Run, StepRun
 
+MOST_AT_WORK = 1000
 WINDOW = timedelta(hours=1)
 """What "an hour" means for budgets."""
 
@@ -133,25 +134,25 @@ def restarts(session: Session, service: str, now: datetime) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """Runs that change something right now. `on_service`: the playbook of another one that is at the same service."""
+    """Runs that are at work right now. `on_service`: the playbook of another one that is at the same service."""
 
     on_service: str | None
     critical: tuple[str, ...]
 
 
 def others(session: Session, run: Run) -> Others:
-    """What other runs have begun to change and not ended."""
-    rows = session.execute(
-        text(
-            "SELECT DISTINCT r.service, r.playbook, r.essential OR r.severity = 'critical' AS critical"
-            " FROM recovery_runs r JOIN recovery_steps s ON s.run_id = r.id"
-            " WHERE r.ended_at IS NULL AND r.id <> :id AND s.effect <> 'none' AND s.began_at IS NOT NULL"
-            " AND NOT r.dry_run ORDER BY r.service, r.playbook"
-        ),
-        {"id": run.id},
-    ).all()
+    """What other runs are at work on, as `Run.is_at_work` says."""
+    found = runs(
+        session,
+        "ended_at IS NULL AND id <> :id AND NOT dry_run AND EXISTS (SELECT 1 FROM recovery_steps s"
+        " WHERE s.run_id = recovery_runs.id AND s.effect <> 'none' AND s.began_at IS NOT NULL)",
+        "service, playbook, id",
+        limit=MOST_AT_WORK,
+        id=run.id,
+    )
+    rows = [other for other in found if other.is_at_work]
     mine = next((row.playbook for row in rows if row.service == run.service), None)
-    critical = dict.fromkeys(row.service for row in rows if row.critical and row.service != run.service)
+    critical = dict.fromkeys(row.service for row in rows if row.is_critical and row.service != run.service)
     return Others(mine, tuple(critical))
 
 

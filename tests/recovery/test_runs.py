@@ -10,7 +10,7 @@ import pytest
 from app.errors import Conflict, NotFound
 from app.infra.db import unit_of_work
 from app.recovery import control, triggering
-from app.recovery.core import Again, Done, Failed, Run, StepState, Verdict, Why
+from app.recovery.core import Again, Done, Effect, Failed, Run, StepState, Verdict, Why
 from tests.recovery.field import PLAYBOOK, service_of
 
 
@@ -127,6 +127,25 @@ def test_two_critical_services_are_never_repaired_at_once(play: Any) -> None:
     field.age(seconds=6)
     field.work()
     assert [work.run.service for work in field.poke.asked] == ["one", "third", "two"]
+
+
+def test_a_run_that_only_watches_keeps_no_other_from_repairing_a_fall(play: Any) -> None:
+    field = play.begin(
+        service_of("qdrant")
+        + PLAYBOOK
+        + '[playbooks.pressure]\non = "health.warning"\nsteps = [{do = "poke", word = "more"}, {do = "stare"}]\n'
+    )
+    field.stare.result = lambda work: Again(600, "watches")
+    field.poke.EFFECT = Effect.CHANGE
+    field.see("qdrant", "u", readings={"latency_ms": 99}, latency_ms="warning")
+    field.work()
+    field.poke.EFFECT = Effect.RESTART
+    field.fall("qdrant")
+    field.work()
+    assert [(work.run.playbook, work.run.service) for work in field.poke.asked] == [
+        ("pressure", "qdrant"),
+        ("restart", "qdrant"),
+    ]
 
 
 def test_a_symptom_is_left_alone_while_its_cause_is_down(play: Any) -> None:
