@@ -84,7 +84,8 @@ def _import(uow: UnitOfWork, run: Run, before: Run | None, now: datetime, *, tel
     effects = [step for step in news if step.effect is not Effect.NONE and step.state is not StepState.SKIPPED]
     for step in effects:
         told.acted(uow, run, step)
-    if news:
+    waits = run.waits is not None and (before is None or before.waits != run.waits)
+    if news or waits:
         told.note(uow, run, now, tell=tells and any(step.state is StepState.DONE for step in effects))
     if run.ended_at is not None and (before is None or before.ended_at is None):
         told.concluded(uow, run, now)

@@ -25,7 +25,7 @@ from app.infra.files import write_private
 from app.infra.logging import get_logger
 from app.recovery import control, store
 from app.recovery.control import Stop
-from app.recovery.core import Run
+from app.recovery.core import Run, Runner
 
 COPY_SECONDS = 5.0
 READ_SECONDS = 3.0
@@ -47,7 +47,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class AtWork:
-    """A run that has begun to change something and not ended."""
+    """A run for which others must wait."""
 
     run: UUID
     playbook: str
@@ -97,14 +97,12 @@ def load(session: Session, now: datetime) -> Copied:
         text("SELECT run_id, service, at FROM recovery_restarts WHERE at > :since ORDER BY at DESC LIMIT :most"),
         {"since": now - store.WINDOW, "most": MOST},
     )
-    at_work = session.execute(
-        text(
-            "SELECT r.id, r.playbook, r.service, r.essential OR r.severity = 'critical' AS critical"
-            " FROM recovery_runs r WHERE r.ended_at IS NULL AND NOT r.dry_run AND EXISTS ("
-            "SELECT 1 FROM recovery_steps s WHERE s.run_id = r.id AND s.effect <> 'none' AND s.began_at IS NOT NULL)"
-            " LIMIT :most"
-        ),
-        {"most": MOST},
+    open_runs = store.runs(
+        session,
+        "ended_at IS NULL AND (runner = 'watchdog' OR NOT dry_run AND EXISTS (SELECT 1 FROM recovery_steps s"
+        " WHERE s.run_id = recovery_runs.id AND s.effect <> 'none' AND s.began_at IS NOT NULL))",
+        "created_at, id",
+        limit=MOST,
     )
     stop = session.execute(
         text("SELECT stopped_at, stopped_by, reason, changed_at FROM recovery_stop WHERE id = 1")
@@ -115,10 +113,14 @@ def load(session: Session, now: datetime) -> Copied:
     return Copied(
         at=now,
         restarts=tuple(Restart(row.run_id, row.service, row.at) for row in restarts),
-        at_work=tuple(AtWork(row.id, row.playbook, row.service, row.critical) for row in at_work),
+        at_work=tuple(
+            AtWork(run.id, run.playbook, run.service, run.is_critical)
+            for run in open_runs
+            if run.is_at_work and not run.dry_run
+        ),
         stopped=stopped,
         resumed_at=stop.changed_at if stop is not None and stopped is None else None,
-        asked=tuple(store.runs(session, "ended_at IS NULL AND runner = 'watchdog'", "created_at, id")),
+        asked=tuple(run for run in open_runs if run.runner is Runner.WATCHDOG),
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.catalog import Catalog, behind, in_maintenance
+from app.catalog import Catalog, Playbook, behind, in_maintenance
 from app.health.core import State
 from app.recovery import looking
 from app.recovery.core import Effect, Look, Run
-from app.recovery.playbooks import SIGNAL, Standing
+from app.recovery.playbooks import SIGNAL, Standing, is_dry
 from app.recovery.store import WINDOW
 from app.watchdog.copied import Copied, Restart
 
@@ -67,16 +67,17 @@ def _is_down(standing: Standing | None) -> bool:
     return standing is not None and standing.state is State.DOWN
 
 
-def stands(world: World, playbook: str, service: str) -> bool:
+def stands(world: World, playbook: Playbook, service: str) -> bool:
     """Is there a run of this playbook for this service whose trouble is not over yet, or which is still running?
 
-    Another watchdog's counts, too, while the tables can tell.
+    Another watchdog's counts, too, while the tables can tell. That one was dry matters only if the next would be.
     """
+    dry = is_dry(playbook, world.catalog)
     asked = world.copied.asked if world.copied.is_fresh(world.now) else ()
     return any(
-        run.ended_at is None or (run.over_at is None and run.started_by == SIGNAL)
+        run.ended_at is None or (run.over_at is None and run.started_by == SIGNAL and (dry or not run.dry_run))
         for run in (*world.runs, *(run for run in asked if run.id not in {mine.id for mine in world.runs}))
-        if (run.playbook, run.service) == (playbook, service)
+        if (run.playbook, run.service) == (playbook.name, service)
     )
 
 
@@ -119,7 +120,7 @@ def _others(run: Run, world: World) -> tuple[str | None, tuple[str, ...]]:
     at_work = [
         (other.service, other.playbook, other.is_critical)
         for other in world.runs
-        if other.id != run.id and other.ended_at is None and other.has_begun and not other.dry_run
+        if other.id != run.id and other.ended_at is None and other.is_at_work and not other.dry_run
     ]
     engines = (item for item in world.copied.at_work_now(world.now) if item.run not in mine)
     at_work += [(item.service, item.playbook, item.critical) for item in engines]

@@ -203,7 +203,7 @@ class Medic:
             if world is None or guards.is_held(standing.service, world):
                 continue
             for playbook in wanted:
-                if not guards.stands(world, playbook.name, standing.service):
+                if not guards.stands(world, playbook, standing.service):
                     run = playbooks.plan(playbook, standing, catalog, clock.now())
                     log.warning("a run begins", playbook=run.playbook, service=run.service, run=str(run.id))
                     self._keep(run)

@@ -89,7 +89,7 @@ class Heard:
 
 
 class Ward:
-    """Everything is real but the watch and the actions poke and stare."""
+    """Everything is real but the watch and the actions poke, nudge and stare."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -102,6 +102,7 @@ class Ward:
         self.medics: list[Medic] = []
         self.poke = Poke("poke", Effect.RESTART)
         self.stare = Poke("stare", Effect.NONE, result=lambda work: Done("still down", healthy=False))
+        self.nudge = Poke("nudge", Effect.CHANGE)
         self.begin()
 
     def begin(self) -> None:

@@ -38,14 +38,15 @@ def ward(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., 
     def begin(*parts: str, playbook: str = PLAYBOOK) -> Ward:
         use(monkeypatch, home, "\n".join(parts or (service_of("redis"),)) + playbook)
         made.append(Ward(home))
-        known["poke"], known["stare"] = made[-1].poke, made[-1].stare  # type: ignore[assignment]
-        return made[-1]
+        here = made[-1]
+        known.update(poke=here.poke, stare=here.stare, nudge=here.nudge)  # type: ignore[arg-type]
+        return here
 
     yield begin
     for each in made:
         for medic in each.medics:
             medic.stop()
-    for name in ("poke", "stare"):
+    for name in ("poke", "stare", "nudge"):
         known.pop(name, None)
 
 
@@ -169,6 +170,25 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(ward: Callable[..., Wa
     assert run.steps[0].text == "would do: poke redis"
     assert here.poke.asked == []
     assert here.heard.failures == []
+
+
+def test_what_is_still_down_when_dry_runs_are_over_is_repaired(ward: Callable[..., Ward], home: Path, monkeypatch):
+    here = ward(playbook=PLAYBOOK.replace("[recovery]", "[recovery]\ndry_run = true"))
+    here.see("redis")
+    assert here.ends().verdict is Verdict.SIMULATED
+    recovers(here)
+    use(monkeypatch, home, service_of("redis") + PLAYBOOK)
+    assert here.ends(2).verdict is Verdict.RECOVERED
+
+
+def test_one_that_only_watches_holds_up_no_other(ward: Callable[..., Ward]):
+    watching = PLAYBOOK.replace("poke", "nudge").replace('{do = "stare"}', '{do = "stare", after = 3600}')
+    here = ward(service_of("redis"), service_of("postgres"), playbook=watching)
+    recovers(here)
+    here.see("redis")
+    here.until(lambda: here.run().steps[0].is_over)
+    here.see("postgres")
+    here.until(lambda: len(here.runs()) == 2 and here.runs()[1].steps[0].is_over)
 
 
 def test_the_budget_of_restarts_is_kept_over_restarts_of_the_watchdog(ward: Callable[..., Ward]):
