@@ -21,7 +21,7 @@ from app.config import resource
 from tests.fixtures.stack import PYTHON_BIN, Stack, eventually, free_port
 from tests.health import local
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("health")]
 
 
 @pytest.fixture(scope="module")

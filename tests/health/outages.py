@@ -14,7 +14,7 @@ from tests.health.histories import History, Incident, Result, write
 
 def an_outage(catalog: Catalog, service: str = "db", *, minutes: int = 30) -> datetime:
     """Results of the last two hours; `service` was down for so long until a minute ago. The moment of the rollup."""
-    now = clock.now()
+    now = clock.now().replace(microsecond=0)  # figures are whole milliseconds
     begin, end = now - timedelta(minutes=minutes + 1), now - timedelta(minutes=1)
     results = [
         Result(now - timedelta(minutes=120 - n), ok=not 120 - minutes <= n < 120, latency_ms=20) for n in range(120)
