@@ -236,10 +236,14 @@ class NotOver:
     service: str
 
 
-def not_over(session: Session) -> list[NotOver]:
-    """Every one of them."""
+def not_over(session: Session, left_alone: timedelta) -> list[NotOver]:
+    """Every one of them, but for what a watchdog ended so lately: what it saw since then may not be stored yet."""
     rows = session.execute(
-        text("SELECT id, playbook, service FROM recovery_runs WHERE over_at IS NULL AND ended_at IS NOT NULL")
+        text(
+            "SELECT id, playbook, service FROM recovery_runs WHERE over_at IS NULL AND ended_at IS NOT NULL"
+            " AND (runner = 'engine' OR ended_at < now() - :left_alone)"
+        ),
+        {"left_alone": left_alone},
     )
     return [NotOver(row.id, row.playbook, row.service) for row in rows]
 

@@ -18,7 +18,7 @@ from app.recovery.playbooks import Standing
 OVERDUE = timedelta(seconds=20)
 """How long after its time a run is taken to have lost its job."""
 LEFT_ALONE = timedelta(minutes=5)
-"""How long a watchdog has to end a run; a step under way may take three of them."""
+"""How long a watchdog has to end a run, and to say that its trouble is over; a step may take three of them."""
 MOST = 200
 
 log = get_logger(__name__)
@@ -64,7 +64,7 @@ def _wanting(uow: UnitOfWork, catalog: Catalog, now: datetime) -> list[Standing]
 def close_over(catalog: Catalog, steps: Steps) -> None:
     """Mark ended runs whose trouble is over: from now on the next trouble is another one."""
     with read_only() as session:
-        ended = store.not_over(session)
+        ended = store.not_over(session, LEFT_ALONE)
         found = standing.of_services(session, [run.service for run in ended])
     over: dict[str, list[UUID]] = {}
     for run in ended:

@@ -215,3 +215,15 @@ def test_an_abort_that_no_watchdog_carries_out_is_carried_out(play: Any) -> None
     field.look()
     (run,) = field.runs()
     assert (run.verdict, {step.state for step in run.steps}) == (Verdict.ABORTED, {StepState.SKIPPED})
+
+
+def test_what_a_watchdog_has_just_ended_is_not_called_over_by_what_was_stored_before_it(play: Any) -> None:
+    field = play.begin(service_of("qdrant", watched_by='"watchdog"') + PLAYBOOK)
+    field.rise("qdrant")
+    field.start("restart", "qdrant")
+    field.sql("UPDATE recovery_runs SET verdict = 'escalated', ended_at = now(), due_at = NULL, started_by = 'signal'")
+    field.look()
+    assert field.runs()[0].over_at is None
+    field.age(minutes=6)
+    field.look()
+    assert field.runs()[0].over_at is not None
