@@ -59,7 +59,7 @@ down: $(INSTALLED) ## Stop what runs here
 	@$(BIN)/smm-admin down
 
 test: $(INSTALLED) ## Install and run the tests (TESTS=tests/jobs for some)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 check: $(INSTALLED) ## Lint, format, types, layers, dead code, dependencies
 	$(BIN)/ruff check .

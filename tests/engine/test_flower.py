@@ -12,7 +12,7 @@ from app.config import settings
 from app.infra import adminkey, ids, queue
 from tests.fixtures.stack import Stack, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)

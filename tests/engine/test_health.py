@@ -21,7 +21,7 @@ from app.config import resource
 from tests.fixtures.stack import PYTHON_BIN, Stack, eventually, free_port
 from tests.health import local
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("health")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +89,10 @@ def test_a_service_added_to_the_file_falls_and_rises_with_its_times(product: Sta
     incident = smm(product, "incidents", "--service", "shop")[1]["incidents"][0]
     assert 8 < incident["detection_seconds"] < 30
     assert incident["recovery_seconds"] > incident["detection_seconds"]
+    see_it_in_the_figures_after_the_next_rollup(product)
 
 
-def test_the_time_that_it_was_down_is_in_the_figures_after_the_next_rollup(product: Stack) -> None:
+def see_it_in_the_figures_after_the_next_rollup(product: Stack) -> None:
     assert smm(product, "schedule", "run", "health-rollup")[0] == 0
     eventually(
         lambda: smm(product, "availability", "shop")[1]["uptime"]["24h"]["down_seconds"] > 0,

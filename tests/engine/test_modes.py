@@ -24,7 +24,7 @@ from tests.fixtures.servers import forget
 from tests.fixtures.stack import Stack, eventually, free_port
 from tests.health import local
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("modes")]
+pytestmark = pytest.mark.slow
 
 CATALOG = """
 [services.shop]

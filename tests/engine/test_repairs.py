@@ -19,7 +19,7 @@ from tests.fixtures.docker import Box, Containers
 from tests.fixtures.stack import PYTHON_BIN, Stack, eventually, free_port
 from tests.notify.servers import ChannelServer, channel_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.xdist_group("repairs")]
+pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
 HOOK = """
 [channels.hook]

@@ -18,7 +18,7 @@ from app.infra.db import unit_of_work
 from app.jobs import JobState, Submission, admin, submit_many
 from tests.fixtures.stack import LEASE_SECONDS, PYTHON_BIN, Stack, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.slow
 
 AGAIN_WITHIN = LEASE_SECONDS + 10
 """With the default lease of 30 s this is the 40 s in which a lost worker's job runs again."""

@@ -22,7 +22,7 @@ from app.config import resource
 from tests.fixtures.stack import Stack, eventually
 from tests.notify.servers import ChannelServer, channel_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("paging")]
+pytestmark = pytest.mark.slow
 
 PAGE_SECONDS = 60
 HOOK = """

@@ -22,7 +22,7 @@ from tests.fixtures.stack import PYTHON_BIN, Stack, eventually, free_port
 from tests.notify.servers import channel_server
 from tests.recovery.actions.filling import fill, is_full, put
 
-pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.xdist_group("repairs")]
+pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
 MTTR_SECONDS = 300
 REDIS_MB = 64

@@ -25,13 +25,15 @@ def put(client: Any, keys: Iterable[tuple[bytes | str, int]], *, size: int = 100
 
 def fill(client: Any, percent: float, *, prefix: str = "cache:", idle: int = 3600, size: int = 1000) -> int:
     """Keys under `prefix` until memory is at `percent` of maxmemory, or full; how many there are of them."""
-    count = 0
-    try:
-        while memory_of(client).percent < percent:
-            put(client, [(f"{prefix}{number}", idle) for number in range(count, count + 200)], size=size)
-            count += 200
-    except redis.exceptions.OutOfMemoryError:
-        pass
+    count, batch = 0, 200
+    while memory_of(client).percent < percent:
+        try:
+            put(client, [(f"{prefix}{number}", idle) for number in range(count, count + batch)], size=size)
+        except redis.exceptions.OutOfMemoryError:
+            if batch == 1:
+                break
+            batch = 1  # a batch's own buffers were counted, and are gone
+        count += batch
     return sum(1 for _ in client.scan_iter(match=f"{prefix}*", count=1000))
 
 
