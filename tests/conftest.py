@@ -9,9 +9,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.ledger", "tests.fixtures.stack", "tests.fixtures.docker"]
 
-# A product costs half a minute to start and watch become healthy: tests of one run on one worker, in their order.
-ONE_PRODUCT = "tests/engine/"
-SHARED = {"tests/engine/test_flower.py": "stack", "tests/engine/test_survival.py": "stack"}
+# A product costs half a minute to start and watch become healthy, so that tests of one run on one worker, in their
+# order. They wait more than they compute: two workers take them, while others take what computes.
+PRODUCTS = "tests/engine/"
+SECOND = frozenset({"test_health.py", "test_repairs.py", "test_watchdog_repairs.py", "test_second_host.py"})
 
 
 class OneWorkerAProduct(LoadScopeScheduling):
@@ -22,7 +23,9 @@ class OneWorkerAProduct(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return SHARED.get(module, module) if module.startswith(ONE_PRODUCT) else nodeid
+        if not module.startswith(PRODUCTS):
+            return nodeid
+        return "products 2" if module.removeprefix(PRODUCTS) in SECOND else "products 1"
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -72,10 +72,10 @@ def stack_status(product: Stack) -> str:
 
 def test_a_service_added_to_the_file_falls_and_rises_with_its_times(product: Stack) -> None:
     file = product.home / "catalog.toml"
-    port = free_port()
+    before, port = file.read_text(), free_port()
     with local.web(port=port) as web:
         text = f'\n[services.shop]\nkind = "http"\nurl = "{web.url}/ok"\ninterval = 5\ntimeout = 2\n'
-        file.write_text(file.read_text() + text)
+        file.write_text(before + text)
         eventually(lambda: service(product, "shop").get("status") == "up", within=30, what="shop is up")
         assert smm(product, "check", "shop")[1]["readings"] == {"status_code": 200}
         stopped = time.time()
@@ -90,6 +90,8 @@ def test_a_service_added_to_the_file_falls_and_rises_with_its_times(product: Sta
     assert 8 < incident["detection_seconds"] < 30
     assert incident["recovery_seconds"] > incident["detection_seconds"]
     see_it_in_the_figures_after_the_next_rollup(product)
+    file.write_text(before)
+    eventually(lambda: not service(product, "shop"), within=30, what="shop is gone again")
 
 
 def see_it_in_the_figures_after_the_next_rollup(product: Stack) -> None:

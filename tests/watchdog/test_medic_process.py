@@ -220,6 +220,7 @@ def test_people_stop_it_start_runs_and_abort_them(start: Callable[[str], Running
         control.resume(uow, by="ann", now=clock.now())
     assert ended(running).verdict is Verdict.RECOVERED
     until(lambda: is_up(running))
+    until(lambda: not rows("SELECT 1 FROM recovery_runs WHERE ended_at IS NULL"))
     with unit_of_work() as uow:
         by_ann = triggering.start(uow, "service-restart", "app", by="ann", now=clock.now())
     until(lambda: any(run.id == by_ann and run.steps[0].is_over for run in journal(running)))
