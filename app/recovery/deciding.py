@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -11,6 +12,8 @@ from app.recovery.taking import with_step
 _STAND = frozenset({Verdict.ESCALATED, Verdict.ABORTED, Verdict.SIMULATED})
 """After these the playbook does not start by itself again before the trouble was seen to be over."""
 
+MOST_MOVES = 100
+"""More than the steps that a playbook may have."""
 WAIT_AGAIN = timedelta(seconds=5)
 """How soon a postponed step is looked at again."""
 
@@ -38,6 +41,16 @@ def given_up(run: Run, reason: Why, why: str, now: datetime) -> Run:
     steps = tuple(step if step.is_over else _left(step, why) for step in run.steps)
     concluded = replace(run, verdict=run.verdict or Verdict.ABORTED, reason=reason, why=why, steps=steps)
     return _ended(concluded, now)
+
+
+def decide_all(run: Run, look: Callable[[Run], Look], now: datetime) -> Decision:
+    """The run after every decision that can be made now, each with a fresh look: to act, to wait, or ended."""
+    for _ in range(MOST_MOVES):
+        decision = decide(run, look(run), now)
+        run = decision.run
+        if decision.act is not None or run.ended_at is not None or (run.due_at is not None and run.due_at > now):
+            return decision
+    raise AssertionError("a run has fewer steps than this")
 
 
 def _judged(run: Run, look: Look) -> Run:

@@ -23,9 +23,10 @@ from app.health.specs import resolve
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
 from app.jobs.worker import JobContext
-from app.recovery import deciding, kept, looking, playbooks, standing, store, told, triggering
+from app.recovery import kept, looking, playbooks, standing, store, told, triggering
 from app.recovery.acting import Seen, Work
 from app.recovery.core import Again, Done, Effect, Failed, Result, Run, Runner, StepRun, StepState
+from app.recovery.deciding import decide_all
 from app.recovery.taking import begun, ended
 
 ACT_SECONDS = 60.0
@@ -34,7 +35,6 @@ WORKERS_BUSY = timedelta(seconds=2)
 """How soon a step is tried again for which no worker was free: an engine that hangs must not take those of alerts."""
 MOST_DEATHS = 3
 """How often a try of a step may be interrupted, by its worker's death or because its end could not be stored."""
-MOST_MOVES = 100
 LONGEST_TEXT = 1000
 
 log = get_logger(__name__)
@@ -78,7 +78,8 @@ def _take_turn(ctx: JobContext, run_id: UUID) -> Turn | None:
         if _is_held_by_another(uow, run, ctx.id):
             return None
         catalog, now, waited = catalogs.current(), store.now(uow), run.waits
-        run, place = decided(uow, run, catalog, now)
+        decision = decide_all(run, lambda at: looking.look(uow, at, catalog, now), now)
+        run, place = decision.run, decision.act
         if place is not None and store.at_work(uow.session, run) >= catalog.recovery.steps_at_once:
             run, place = replace(run, due_at=now + WORKERS_BUSY), None
         if place is None:
@@ -103,16 +104,6 @@ def _is_held_by_another(uow: UnitOfWork, run: Run, job: UUID) -> bool:
     return uow.execute("SELECT 1 FROM jobs WHERE id = :id", id=step.job_id).one_or_none() is not None
 
 
-def decided(uow: UnitOfWork, run: Run, catalog: Catalog, now: datetime) -> tuple[Run, int | None]:
-    """The run after every decision that can be made now, and the step to take, if one is."""
-    for _ in range(MOST_MOVES):
-        decision = deciding.decide(run, looking.look(uow, run, catalog, now), now)
-        run = decision.run
-        if decision.act is not None or run.ended_at is not None or (run.due_at is not None and run.due_at > now):
-            return run, decision.act
-    raise AssertionError("a run has fewer steps than this")
-
-
 def _leave(uow: UnitOfWork, run: Run, now: datetime) -> None:
     """Store a run that waits, or that has ended."""
     store.save(uow, run)
@@ -129,8 +120,8 @@ def settle(uow: UnitOfWork, run: Run, place: int, now: datetime) -> None:
     step = run.steps[place]
     log.info("a step was taken", run=str(run.id), service=run.service, action=step.action, state=step.state)
     if step.effect is not Effect.NONE and step.is_over:
-        told.acted(uow, run, step)
         told.note(uow, run, now, tell=step.state is StepState.DONE)
+        told.acted(uow, run, step)  # in the order in which the end of a run locks: alerts, then the signals' subject
     elif step.is_over:
         told.note(uow, run, now, tell=False)
     triggering.ring(uow, run)

@@ -23,9 +23,9 @@ from app.infra import ids
 from app.infra.logging import get_logger
 from app.recovery import control, looking, playbooks, running, told
 from app.recovery.acting import Seen
-from app.recovery.core import Decision, Effect, Failed, Result, Run, StepState, Verdict
-from app.recovery.deciding import decide
-from app.recovery.running import MOST_MOVES, Turn
+from app.recovery.core import Effect, Failed, Result, Run, StepState, Verdict
+from app.recovery.deciding import decide_all
+from app.recovery.running import Turn
 from app.recovery.taking import begun, ended
 from app.watchdog import guards
 from app.watchdog.copied import Copied
@@ -216,7 +216,8 @@ class Medic:
         world = self._world(catalog)
         if not self._is_due(run, world):
             return
-        run, place = decided(run, world)
+        decision = decide_all(run, lambda at: guards.look(at, world), world.now)
+        run, place = decision.run, decision.act
         if run.ended_at is not None:
             self._end(run, catalog)
         elif place is not None:
@@ -302,16 +303,6 @@ class Medic:
         if why != self._told:
             self._told = why
             log.warning(what, why=why)
-
-
-def decided(run: Run, world: World) -> tuple[Run, int | None]:
-    """The run after every decision that can be made now, and the step to take, if one is. Pure."""
-    for _ in range(MOST_MOVES):
-        decision: Decision = decide(run, guards.look(run, world), world.now)
-        run = decision.run
-        if decision.act is not None or run.ended_at is not None or (run.due_at is not None and run.due_at > world.now):
-            return run, decision.act
-    raise AssertionError("a run has fewer steps than this")
 
 
 def _is_ours(service: Service) -> bool:

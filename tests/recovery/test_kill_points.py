@@ -81,7 +81,7 @@ def dying(patch: pytest.MonkeyPatch, name: str, when: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("name", ["decided", "begun", "act", "ended", "settle", "_leave"])
+@pytest.mark.parametrize("name", ["decide_all", "begun", "act", "ended", "settle", "_leave"])
 def test_a_run_ends_wherever_its_worker_died(play: Any, monkeypatch: pytest.MonkeyPatch, name: str, when: str) -> None:
     container, field = Container(), in_the_hands_of(play)
     field.poke.result = container.restart
