@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ from typing import Any
 from app import catalog, clock
 from app.catalog import Service
 from app.health.core import State
-from app.recovery.acting import Options, Work
-from app.recovery.core import Done, Effect, Result, Run, Runner
+from app.recovery.core import Done, Effect, Run, Runner
 from app.recovery.playbooks import Standing
 from app.watchdog.copied import Copied
 from app.watchdog.falls import Failure
@@ -21,6 +20,7 @@ from app.watchdog.journal import Journal
 from app.watchdog.medic import Medic
 from app.watchdog.sights import Sight, Sights
 from tests.fixtures.waiting import until
+from tests.recovery.field import Poke as AnyPoke
 
 PLAYBOOK = """
 [recovery]
@@ -42,31 +42,14 @@ def service_of(name: str, **more: Any) -> str:
     return "\n".join([*lines, *(f"{key} = {value}" for key, value in own.items() if value is not None)]) + "\n"
 
 
-class PokeOptions(Options):
-    word: str = ""
-
-
-@dataclass
-class Poke:
-    """An action that changes something: what it is told to do; every time it was asked is kept."""
-
-    NAME: str
-    EFFECT: Effect
-    SUMMARY: str = "for tests"
-    KINDS: tuple[str, ...] = ()
-    Options: type[Options] = PokeOptions
-    result: Callable[[Work], Result] = lambda work: Done("poked it")
-    asked: list[Work] = field(default_factory=list)
+class Poke(AnyPoke):
+    """The same, told which service it pokes."""
 
     def says(self, options: Any, service: Service) -> str:
         return f"{self.NAME} {service.name}"
 
     def forbidden(self, options: Any, service: Service, catalog: Any) -> str | None:
         return "nobody may poke that" if options.word == "forbidden" else None
-
-    def act(self, options: Any, work: Work) -> Result:
-        self.asked.append(work)
-        return self.result(work)
 
 
 class Heard:
