@@ -96,6 +96,13 @@ class Settings(BaseSettings):
     body_max_bytes: int = Field(default=4_194_304, ge=1024, description="largest request body the API reads")
     batch_max_jobs: int = Field(default=1000, ge=1, description="most jobs in one batch request")
 
+    limits_remember_seconds: float = Field(
+        default=900, ge=60, description="how long the id of a decision is known, so that a retry consumes nothing"
+    )
+    limit_log_days: int = Field(default=90, ge=2, description="how long closed windows of limits are kept")
+    deferred_days: int = Field(default=14, ge=1, description="how long released and dropped operations are kept")
+    deferred_most: int = Field(default=100_000, ge=1, description="operations of one account that may wait at a time")
+
     egress_allow: tuple[str, ...] = Field(
         default=(), description="CIDRs of private networks that callbacks may reach, as a JSON list"
     )

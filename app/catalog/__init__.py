@@ -25,6 +25,7 @@ from app.catalog.causes import behind, root_of
 from app.catalog.current import current, last_good_file, problem, use_check
 from app.catalog.engines import Docker
 from app.catalog.explain import did_you_mean, explain
+from app.catalog.limiting import CLASSES, MICRO, HttpLimit, Limiting, Operation, RateLimit
 from app.catalog.load import Check, lines_of, load, parse, shown_path
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service, in_maintenance
 from app.catalog.modes import Mode, Replay, operation_problems
@@ -34,7 +35,9 @@ from app.catalog.values import NAME, Severity
 from app.catalog.windows import OneOff, Weekly, Window
 
 __all__ = [
+    "CLASSES",
     "COMMON_FIELDS",
+    "MICRO",
     "NAME",
     "SEVERITIES",
     "STACK",
@@ -49,16 +52,20 @@ __all__ = [
     "Condition",
     "Contact",
     "Docker",
+    "HttpLimit",
     "Inhibition",
     "Ladder",
+    "Limiting",
     "Limits",
     "Mode",
     "Mute",
     "OneOff",
+    "Operation",
     "Override",
     "Person",
     "Playbook",
     "PlaybookStep",
+    "RateLimit",
     "Receiver",
     "Recovery",
     "Replay",

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.catalog import availability, engines, modes
+from app.catalog import availability, engines, limiting, modes
 from app.catalog.expand import Expanded, Lookup, as_problem, expand
 from app.catalog.explain import did_you_mean, explain
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service
@@ -32,7 +32,15 @@ Check = Callable[[Catalog], list[Problem]]
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 100
 """Tables and lists within one another: no file that means something comes near, and reading goes down by recursion."""
-_TABLES = ("services", engines.TABLE, availability.TABLE, *RECOVERY_TABLES, modes.TABLE, *TELLING_TABLES)
+_TABLES = (
+    "services",
+    engines.TABLE,
+    availability.TABLE,
+    *RECOVERY_TABLES,
+    modes.TABLE,
+    *limiting.TABLES,
+    *TELLING_TABLES,
+)
 _KEYS = {field.alias or key for model in (Service, Limits, OneOff, Weekly) for key, field in model.model_fields.items()}
 _TOML_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 _TOML_TWICE = re.compile(r"Cannot (?:declare|mutate immutable namespace) \((.*)\)(?: twice)?")
@@ -78,6 +86,7 @@ def parse(text: str, checks: Sequence[Check] = (), *, subject: str = "catalogue"
         recovery=read_recovery(found.tree, problems),
         playbooks=read_playbooks(found.tree, found.references, problems),
         modes=modes.read(found.tree, problems),
+        limiting=limiting.read(found.tree, problems),
         digest=_digest(tree),
     )
     problems += _unknown_tables(tree) + _dependencies(found.tree)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.catalog.alerting import Telling
 from app.catalog.availability import Availability
 from app.catalog.engines import Docker
+from app.catalog.limiting import Limiting
 from app.catalog.modes import Mode
 from app.catalog.recovery import Playbook, Recovery
 from app.catalog.toml_lines import Path
@@ -96,6 +97,7 @@ class Catalog:
     recovery: Recovery = field(default_factory=Recovery)
     playbooks: Mapping[str, Playbook] = field(default_factory=dict)
     modes: Mapping[str, Mode] = field(default_factory=dict)
+    limiting: Limiting = field(default_factory=Limiting)
     digest: str = ""
 
 

@@ -1,0 +1,110 @@
+"""Operations of the catalogue as the limiter is asked about them: whose counters, how much, and under which scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from app import catalog
+from app.catalog import Limiting, Operation, RateLimit, did_you_mean
+from app.errors import NotFound
+from app.limits import keys
+from app.limits.core import Ask, Counting, Use
+from app.limits.plans import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An operation with its plan. `kinds`: whose counters the plan speaks of, in order; the account is the first."""
+
+    operation: Operation
+    plan: Plan
+    kinds: tuple[str, ...]
+
+    def subjects(self, account: str, tenant: str) -> tuple[str, ...]:
+        """The subjects of a decision; `account` without its platform."""
+        named = {
+            "account": keys.account(self.operation.platform, account),
+            "tenant": keys.tenant(tenant),
+            "all": keys.EVERYBODY,
+        }
+        return tuple(named[kind] for kind in self.kinds)
+
+    def line(self, account: str) -> str:
+        """`PLATFORM/ACCOUNT`: whose queue it joins when it has to wait."""
+        return keys.account(self.operation.platform, account).removeprefix("account:")
+
+
+def known(name: str) -> Known:
+    """The operation of that name. Raises NotFound with a near one, if there is."""
+    limiting = catalog.current().limiting
+    operation = limiting.operations.get(name)
+    if operation is None:
+        raise NotFound(f"no operation is named so{did_you_mean(name, limiting.operations)}")
+    return _known(limiting)[name]
+
+
+def every() -> Mapping[str, Known]:
+    """All operations of the present catalogue, by name."""
+    return _known(catalog.current().limiting)
+
+
+_kept: tuple[Limiting, Mapping[str, Known]] | None = None
+
+
+def _known(limiting: Limiting) -> Mapping[str, Known]:
+    """Made once for each catalogue."""
+    global _kept
+    if _kept is None or _kept[0] is not limiting:
+        _kept = (
+            limiting,
+            {name: _compiled(operation, limiting.limits) for name, operation in limiting.operations.items()},
+        )
+    return _kept[1]
+
+
+def _compiled(operation: Operation, limits: Mapping[str, RateLimit]) -> Known:
+    kinds = ["account"]
+    uses = []
+    for name, cost in operation.consumes.items():
+        limit = limits[name]
+        if limit.per not in kinds:
+            kinds.append(limit.per)
+        ceiling = limit.ceiling(operation.rank)
+        uses.append(Use(limit, kinds.index(limit.per), None if cost == "estimate" else cost, ceiling))
+    fields = ["all", f"operation:{operation.name}"]
+    if operation.platform is not None:
+        fields.append(f"platform:{operation.platform}")
+    fields += [f"service:{service}" for service in operation.requires]
+    plan = Plan(operation.name, operation.rank, uses, fields, needs_token=operation.requires_token)
+    return Known(operation, plan, tuple(kinds))
+
+
+def ask(
+    one: Known, *, account: str, tenant: str, request_id: str, counting: Counting = Counting.NOW, estimate: int = 0
+) -> Ask:
+    """The question to the limiter. The id counts within its account: another account's may be the same."""
+    return Ask(
+        plan=one.plan,
+        key=f"{one.line(account)} {request_id}",
+        subjects=one.subjects(account, tenant),
+        scope=keys.tenant(tenant),
+        counting=counting,
+        estimate=estimate,
+        lease_seconds=LEASE_SECONDS if spends(one) else 0,
+    )
+
+
+LEASE_SECONDS = 600
+"""How long reserved money waits for the report of what was spent; after that it is given back."""
+
+
+@lru_cache(maxsize=1024)
+def _spends(plan: Plan) -> bool:
+    return any(use.cost is None for use in plan.uses)
+
+
+def spends(one: Known) -> bool:
+    """Does it reserve money by an estimate?"""
+    return _spends(one.plan)

@@ -1,0 +1,1 @@
+"""Counters for calls and for money: one limiter, two currencies."""

@@ -1,0 +1,43 @@
+"""Names of everything the limiter keeps in Redis."""
+
+from __future__ import annotations
+
+from app.infra.redis import PREFIX
+
+ROOT = f"{PREFIX}limits:"
+EPOCH = f"{ROOT}epoch"
+"""String `whole:ID`, or `filling:ID` while counters are brought back; missing: Redis has lost its memory."""
+
+STATE = f"{ROOT}of:"
+"""String per subject: its counters (lua/common.lua has the shape)."""
+
+RECORD = f"{ROOT}id:"
+"""String per id that was decided: what it consumed."""
+
+HOLDS = f"{ROOT}holds"
+"""Hash: scope (`all`, `platform:P`, `tenant:T`, `account:P/A`, `operation:O`, `service:S`) → lines
+`LEAST UNTIL EFFECT REASON`: rank from which it holds, end in ms or 0, `wait`, `deny`, `token` (only what needs the
+account's token waits) or `hint` (nothing waits), words for people."""
+
+CHANGED = f"{ROOT}changed"
+"""Set of subjects whose state changed since the last snapshot."""
+
+CROSSINGS = f"{ROOT}crossings"
+"""List of JSON: thresholds that were crossed, oldest first, until they are signals."""
+
+LEASES = f"{ROOT}leases"
+"""Sorted set of record keys by the end of their lease in ms: reservations that nobody settled yet."""
+
+
+def account(platform: str | None, name: str) -> str:
+    """The subject of an account: `account:PLATFORM/NAME`."""
+    return f"account:{platform or '-'}/{name}"
+
+
+def tenant(name: str) -> str:
+    """The subject, and the scope, of a tenant."""
+    return f"tenant:{name}"
+
+
+EVERYBODY = "all"
+"""The subject, and the scope, of everything."""

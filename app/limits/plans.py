@@ -1,0 +1,85 @@
+"""An operation's limits as the script reads them: written once, and again when a calendar window is over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from app.config import settings
+from app.limits.core import Use
+from app.limits.windows import Window, bucket_of, window_at
+
+
+class Plan:
+    """What one operation of one class uses, and which fields of the hash of holds concern it.
+
+    Keep it as long as the catalogue stays: its text is made anew only when a window's end has passed.
+    """
+
+    __slots__ = ("_stale_at", "_text", "_windows", "fields", "needs_token", "operation", "rank", "uses")
+
+    def __init__(
+        self, operation: str, rank: int, uses: Sequence[Use], fields: Sequence[str] = (), *, needs_token: bool = False
+    ) -> None:
+        self.operation = operation
+        self.rank = rank
+        self.uses = tuple(uses)
+        self.fields = tuple(fields)
+        self.needs_token = needs_token
+        self._text = b""
+        self._stale_at = 0.0
+        self._windows: list[Window | None] = [None] * len(self.uses)
+
+    def ends_at(self, place: int, at: datetime) -> datetime | None:
+        """When the window of a use that `at` is in ends; None for a rolling one."""
+        window = self._windows[place]
+        return None if window is None else window.end if at < window.end else window.next_end
+
+    def with_ceilings(self, ceilings: Sequence[int]) -> Plan:
+        """The same, with another ceiling for each use."""
+        uses = [replace(use, ceiling=ceiling) for use, ceiling in zip(self.uses, ceilings, strict=True)]
+        return Plan(self.operation, self.rank, uses, self.fields, needs_token=self.needs_token)
+
+    def text(self, now: float) -> bytes:
+        """JSON, for `decide.lua`; `now` is in seconds since 1970."""
+        if now >= self._stale_at:
+            self._write(datetime.fromtimestamp(now, UTC))
+        return self._text
+
+    def _write(self, now: datetime) -> None:
+        limits, ends = [], [now.timestamp() + 3600]
+        for place, use in enumerate(self.uses):
+            limit = use.limit
+            written: list[Any] = [
+                limit.name,
+                use.place + 1,
+                use.ceiling,
+                limit.units,
+                -1 if use.cost is None else use.cost,
+                crossings(limit.units, limit.warn_at),
+            ]
+            if limit.window == "calendar":
+                window = self._windows[place] = window_at(limit, now)
+                written += [_ms(window.start), _ms(window.end), _ms(window.next_end)]
+                ends.append(window.end.timestamp())
+            else:
+                written += bucket_of(limit)
+            limits.append(written)
+        kept = round(settings().limits_remember_seconds * 1000)
+        plan: dict[str, Any] = {"c": self.rank, "o": self.operation, "k": kept, "f": self.fields, "l": limits}
+        if self.needs_token:
+            plan["n"] = True
+        self._text = json.dumps(plan, separators=(",", ":")).encode()
+        self._stale_at = min(ends)
+
+
+def crossings(units: int, shares: Sequence[float]) -> list[int]:
+    """The least use at which each share is reached: "over 80 %" of 180 is told at 144."""
+    return [max(1, -int(-(units * share) // 1)) for share in shares]
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

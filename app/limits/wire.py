@@ -1,0 +1,109 @@
+"""Scripts called with as little around them as can be: one connection a thread, the command written by hand.
+
+Through the client's general path a call costs half as much again as the decision itself. Every call has a time-out. A
+command whose connection turns out to be dead is sent once more: each script of ours may be repeated.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+import redis as library
+
+from app.errors import Transient
+from app.infra import redis
+
+_HERE = Path(__file__).parent / "lua"
+_local = threading.local()
+
+
+class Script:
+    """A script of this folder, with what all of them share in front of it."""
+
+    def __init__(self, name: str) -> None:
+        self.text = (_HERE / "common.lua").read_text() + (_HERE / f"{name}.lua").read_text()
+        self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest().encode()
+
+    def call(self, keys: Sequence[str | bytes], arguments: Sequence[str | bytes | int]) -> Any:
+        """The script's answer, text as bytes. Raises Transient."""
+        return self.call_many([(keys, arguments)])[0]
+
+    def call_many(self, calls: Sequence[tuple[Sequence[str | bytes], Sequence[str | bytes | int]]]) -> list[Any]:
+        """The answers to many calls, in order, in one round trip. Raises Transient."""
+        packed = b"".join(_packed((b"EVALSHA", self.sha, len(keys), *keys, *arguments)) for keys, arguments in calls)
+        answers = exchange(packed, len(calls))
+        if any(isinstance(answer, library.exceptions.NoScriptError) for answer in answers):
+            _raise_first(exchange(_packed((b"SCRIPT", b"LOAD", self.text)), 1))
+            answers = exchange(packed, len(calls))
+        _raise_first(answers)
+        return answers
+
+
+def exchange(packed: bytes, count: int) -> list[Any]:
+    """Send, and read `count` answers; errors of the server are among them. Raises Transient."""
+    with redis.transient_errors():
+        fresh = not hasattr(_local, "connection") or _local.pid != os.getpid()
+        try:
+            return _exchange(packed, count)
+        except (library.ConnectionError, OSError) as error:
+            if fresh or isinstance(error, library.TimeoutError | TimeoutError):
+                raise
+            return _exchange(packed, count)
+
+
+def _exchange(packed: bytes, count: int) -> list[Any]:
+    connection = _connection()
+    try:
+        connection.send_packed_command([packed])
+        return [_answer(connection) for _ in range(count)]
+    except BaseException:
+        close()
+        raise
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except library.ResponseError as error:  # the server's answer to this one command; the next ones follow
+        return error
+
+
+def _connection() -> Any:
+    if getattr(_local, "pid", None) != os.getpid() or not hasattr(_local, "connection"):
+        _local.connection = redis.client().connection_pool.make_connection()
+        _local.pid = os.getpid()
+        _local.connection.connect()
+    return _local.connection
+
+
+def close() -> None:
+    """Close this thread's connection; the next call makes another one."""
+    connection = getattr(_local, "connection", None)
+    if connection is not None:
+        del _local.connection
+        connection.disconnect()
+
+
+def _raise_first(answers: Sequence[Any]) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise Transient(f"Redis: {type(answer).__name__}: {str(answer).partition(' ')[0]}") from answer
+
+
+def _packed(parts: Sequence[str | bytes | int]) -> bytes:
+    """https://redis.io/docs/latest/develop/reference/protocol-spec/: an array of bulk strings."""
+    out = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        if isinstance(part, str):
+            raw = part.encode("utf-8", "surrogatepass")
+        elif isinstance(part, bytes):
+            raw = part
+        else:
+            raw = b"%d" % part
+        out.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    return b"".join(out)
