@@ -192,7 +192,10 @@ if not peeking then
   for place = 2, count do save(KEYS[place], states[place], last[place]) end
   local lease, kept, lived = tonumber(ARGV[5] or 0), '', plan.k
   if lease > 0 then
-    kept, lived = string.format(',"e":%.0f', now + lease), math.max(plan.k, 2 * lease)
+    local names = {}
+    for place = 2, count do names[place - 1] = KEYS[place]:sub(SUBJECT) end
+    kept = string.format(',"e":%.0f,"s":', now + lease) .. cjson.encode(names)
+    lived = math.max(plan.k, 2 * lease)
     redis.call('ZADD', 'smm:limits:leases', now + lease, KEYS[1])
   end
   kept = '{"o":"' .. operation .. '","at":' .. now_text .. kept .. ',"t":[' .. table.concat(taken, ',') .. ']}'
