@@ -9,6 +9,7 @@ counter reset it is.
 from __future__ import annotations
 
 from app.infra.metrics.catalogue import (
+    ADMISSIONS,
     ALERT_CHANGES,
     ALERTS_TOLD,
     DOORBELLS,
@@ -33,6 +34,7 @@ from app.infra.metrics.flusher import flush, start_flusher, stop_flusher
 from app.infra.metrics.instruments import Counter, Histogram, after_fork, know
 
 __all__ = [
+    "ADMISSIONS",
     "ALERTS_TOLD",
     "ALERT_CHANGES",
     "DOORBELLS",

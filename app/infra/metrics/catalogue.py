@@ -65,6 +65,11 @@ RECOVERY_RUNS = Counter(
 RECOVERY_STEPS = Counter(
     "smm_recovery_steps_total", "Steps of playbooks that changed something, by how they ended.", ("action", "outcome")
 )
+ADMISSIONS = Counter(
+    "smm_admissions_total",
+    "Questions whether an operation may go on, by the answer: allow, wait or deny, and why.",
+    ("operation", "decision", "reason"),
+)
 SCRAPES = Counter("smm_scrapes_total", "Times that /metrics was read.")
 
 INSTRUMENTS: tuple[Instrument, ...] = (
@@ -85,5 +90,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     ALERTS_TOLD,
     RECOVERY_RUNS,
     RECOVERY_STEPS,
+    ADMISSIONS,
     SCRAPES,
 )

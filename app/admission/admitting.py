@@ -1,0 +1,193 @@
+"""The one decision before an operation: limits, pauses, modes, services, token and those who wait, in one round trip.
+
+What is allowed has been consumed when the answer is given; what must wait is a durable row when it is. Asked again with
+the same id, the answer is the same and nothing is consumed twice, wherever the first time ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from app import clock
+from app.admission import answers, deferring, operations, queues
+from app.admission.answers import Answer, Outcome, Reason
+from app.admission.requests import Request
+from app.errors import Transient
+from app.infra import metrics
+from app.infra.db import UnitOfWork, read_only, unit_of_work
+from app.infra.logging import get_logger
+from app.jobs import intake
+from app.limits import deciding, lanes, settling
+from app.limits.core import Ask, Counting, Decision, Verdict
+
+log = get_logger(__name__)
+
+
+def admit(requests: Sequence[Request]) -> list[Answer]:
+    """Answer every request, in order. Raises Transient when one must wait, or has a job, and Postgres is away.
+
+    Then nothing that was decided without an id of the caller's is left consumed; the rest is found again by its id.
+    """
+    found = [_at_once(request) for request in requests]
+    asked = [place for place, answer in enumerate(found) if answer is None]
+    decisions = _decide([requests[place] for place in asked])
+    for place, decision in zip(asked, decisions, strict=True):
+        found[place] = _answer(requests[place], decision)
+    given = [answer for answer in found if answer is not None]
+    try:
+        settled = _keep(given, {place: one for place, one in zip(asked, decisions, strict=True) if one is not None})
+    except Transient:
+        _undo(given)
+        raise
+    for answer in settled:
+        metrics.ADMISSIONS.inc(
+            operation=answer.request.known.operation.name, decision=answer.outcome, reason=answer.reason
+        )
+    return settled
+
+
+def _at_once(request: Request) -> Answer | None:
+    """The answer that needs no counter."""
+    if request.known.operation.one_at_a_time and request.task is not None:
+        return Answer(request, Outcome.WAIT, Reason.ORDER, "one at a time: it starts when those before it are done")
+    return answers.too_large(request)
+
+
+def _decide(requests: Sequence[Request]) -> list[Decision | None]:
+    """The limiter's answers; None for all while it cannot be reached."""
+    if not requests:
+        return []
+    try:
+        return list(deciding.decide_many([ask(request) for request in requests]))
+    except Transient as error:
+        log.warning("decided without counters", error=str(error))
+        return [None] * len(requests)
+
+
+def ask(request: Request, counting: Counting | None = None) -> Ask:
+    """The question to the limiter."""
+    return operations.ask(
+        request.known,
+        account=request.account,
+        tenant=request.tenant,
+        request_id=request.id,
+        counting=counting or (Counting.DEFER if request.defers else Counting.NOW),
+        estimate=request.estimate,
+    )
+
+
+def _answer(request: Request, decision: Decision | None) -> Answer:
+    if decision is None:
+        return answers.unreachable(request)
+    match decision.verdict:
+        case Verdict.ALLOW:
+            return answers.allowed(request, decision)
+        case Verdict.WAIT:
+            return answers.stopped(request, decision)
+        case Verdict.AGAIN:
+            return _known(request, decision)
+
+
+def _known(request: Request, decision: Decision) -> Answer:
+    """Asked before: what became of it then."""
+    record = decision.before
+    if record is not None and record.operation != request.known.operation.name:
+        return Answer(request, Outcome.DENY, Reason.KNOWN, f"this id was given to {record.operation} before")
+    with read_only() as session:
+        waiting = deferring.find(session, request.line, request.id)
+    if waiting is not None:
+        return _of_deferred(request, waiting)
+    if record is not None and not record.waits and record.ended != "refunded":
+        return Answer(request, Outcome.ALLOW, Reason.KNOWN, "go on: it was allowed before", replayed=True)
+    if record is not None and record.waits:  # its row was never committed
+        lanes.forget_waiting(ask(request).key)
+        return _answer(request, deciding.decide(ask(request)))
+    return Answer(request, Outcome.DENY, Reason.ENDED, "what this id had consumed was given back", replayed=True)
+
+
+def _of_deferred(request: Request, found: deferring.DeferredView) -> Answer:
+    facts = {"deferred_id": found.id, "job_id": found.job_id, "replayed": True}
+    match found.state:
+        case "waiting":
+            return Answer(
+                request,
+                Outcome.WAIT,
+                Reason.KNOWN,
+                "it waits already",
+                until=found.until,
+                position=found.position,
+                **facts,
+            )
+        case "released":
+            return Answer(request, Outcome.ALLOW, Reason.KNOWN, "it waited, and was let go", **facts)
+        case ended:
+            return Answer(request, Outcome.DENY, Reason.ENDED, f"it waited, and was {ended}", **facts)
+
+
+def _keep(given: Sequence[Answer], decisions: dict[int, Decision]) -> list[Answer]:
+    """Write down what must not be lost: operations that wait, and jobs of those that may go on."""
+    kept = list(given)
+    jobs = [place for place, answer in enumerate(given) if answer.outcome is Outcome.ALLOW and _has_job(answer)]
+    waits = [place for place, answer in enumerate(given) if answer.outcome is Outcome.WAIT and not answer.replayed]
+    if not jobs and not waits:
+        return kept
+    with unit_of_work() as uow:
+        wanted = [_wanted(given[place].request) for place in waits]
+        deferred = deferring.defer_many(uow, wanted, [decisions.get(place) for place in waits])
+        for place, one in zip(waits, deferred, strict=True):
+            kept[place] = replace(
+                given[place],
+                deferred_id=one.id,
+                position=one.position,
+                until=one.until or given[place].until,
+                replayed=one.replayed,
+            )
+        for place in jobs:
+            kept[place] = replace(given[place], job_id=_submit(uow, given[place].request))
+        for line in sorted({given[place].request.line for place in waits if given[place].reason is Reason.ORDER}):
+            queues.wake(uow, f"account:{line}")
+    return kept
+
+
+def _has_job(answer: Answer) -> bool:
+    return answer.request.task is not None and answer.deferred_id is None
+
+
+def _submit(uow: UnitOfWork, request: Request) -> UUID:
+    """The caller's job, once for this id. No key of another kind has a space in it."""
+    task = intake.parse(request.task)
+    key = f"admission {ask(request).key}"
+    accepted = intake.accept(
+        uow, task, caller=request.caller, idempotency_key=key, body_hash=intake.body_hash(request.task)
+    )
+    return accepted.id
+
+
+def _wanted(request: Request) -> deferring.Wanted:
+    now = clock.now()
+    return deferring.Wanted(
+        account=request.line,
+        tenant=request.tenant or None,
+        operation=request.known.operation.name,
+        rank=request.known.plan.rank,
+        request_id=request.id,
+        estimate=request.estimate,
+        task=request.task,
+        caller=request.caller,
+        expires_at=request.expires_at or now + timedelta(seconds=request.known.operation.expires_seconds),
+    )
+
+
+def _undo(given: Sequence[Answer]) -> None:
+    """Give back what was consumed under ids that nobody else knows."""
+    for answer in given:
+        request = answer.request
+        if answer.reason is Reason.ROOM and not request.given_id:
+            one = ask(request)
+            try:
+                settling.give_back(one.key, one.subjects)
+            except Transient as error:
+                log.warning("not given back; it is free again with its window", error=str(error))
