@@ -40,6 +40,7 @@ ROUTES = {
     "tasks.alerts.on_signal": "critical",
     "tasks.alerts.deliver": "critical",
     "tasks.alerts.*": "high",
+    "tasks.admission.submit": "intake",
     "tasks.admission.*": "critical",
     "tasks.recovery.look": "tick",
     "tasks.recovery.*": "critical",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from app import admission
-from tasks.base import JobContext, job
+from app import admission, signals
+from app.admission import admitting, requests
+from app.admission.answers import Outcome
+from app.infra.db import unit_of_work
+from tasks.base import JobContext, envelope, job
+from tasks.intake import CALLER, from_outside
 
 ON_SIGNAL = "tasks.admission.on_signal"
 
@@ -22,3 +27,15 @@ def reconcile(ctx: JobContext) -> None:
     """Bring modes in step with services, catalogue and clock, and Redis with the modes."""
     with ctx.complete() as uow:
         admission.reconcile(uow)
+
+
+@envelope("tasks.admission.submit")
+def submit(message: Any, /, **body: Any) -> None:
+    """Run the caller's task when its operation may go on: now, or after it has waited. A denial is recorded."""
+    message_id = str(message.request.id)
+    with from_outside(message_id):
+        request = requests.parse({"id": message_id, **body}, caller=CALLER)
+        answer = admitting.admit([request])[0]
+        if answer.outcome is Outcome.DENY:
+            with unit_of_work() as uow:
+                signals.record(uow, "admission.denied", f"account:{request.line}", facts=answer.document())

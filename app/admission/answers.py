@@ -33,7 +33,7 @@ class Reason(StrEnum):
     PAUSE = "pause"
     MODE = "mode"
     SERVICE = "service"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - the word, not one
     ORDER = "order"
     TOO_LARGE = "too_large"
     UNREACHABLE = "unreachable"
@@ -42,7 +42,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer. `until` is when it may be worth to ask again, or when a deferred operation may go on at the earliest."""
+    """One answer. `until`: when it may be worth to ask again, or when what is deferred may go on at the earliest."""
 
     request: Request
     outcome: Outcome
