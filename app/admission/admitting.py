@@ -109,22 +109,24 @@ def _known(request: Request, decision: Decision) -> Answer:
 
 
 def _of_deferred(request: Request, found: deferring.DeferredView) -> Answer:
-    facts = {"deferred_id": found.id, "job_id": found.job_id, "replayed": True}
     match found.state:
         case "waiting":
-            return Answer(
-                request,
-                Outcome.WAIT,
-                Reason.KNOWN,
-                "it waits already",
-                until=found.until,
-                position=found.position,
-                **facts,
-            )
+            outcome, reason, detail = Outcome.WAIT, Reason.KNOWN, "it waits already"
         case "released":
-            return Answer(request, Outcome.ALLOW, Reason.KNOWN, "it waited, and was let go", **facts)
+            outcome, reason, detail = Outcome.ALLOW, Reason.KNOWN, "it waited, and was let go"
         case ended:
-            return Answer(request, Outcome.DENY, Reason.ENDED, f"it waited, and was {ended}", **facts)
+            outcome, reason, detail = Outcome.DENY, Reason.ENDED, f"it waited, and was {ended}"
+    return Answer(
+        request,
+        outcome,
+        reason,
+        detail,
+        until=found.until,
+        position=found.position,
+        deferred_id=found.id,
+        job_id=found.job_id,
+        replayed=True,
+    )
 
 
 def _keep(given: Sequence[Answer], decisions: dict[int, Decision]) -> list[Answer]:
