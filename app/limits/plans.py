@@ -16,19 +16,30 @@ from app.limits.windows import Window, bucket_of, window_at
 class Plan:
     """What one operation of one class uses, and which fields of the hash of holds concern it.
 
+    One that is not `kept` counts for as long as its windows last and no longer: ids are not remembered, crossings not
+    told, and after a loss of Redis it begins at zero.
+
     Keep it as long as the catalogue stays: its text is made anew only when a window's end has passed.
     """
 
-    __slots__ = ("_stale_at", "_text", "_windows", "fields", "needs_token", "operation", "rank", "uses")
+    __slots__ = ("_stale_at", "_text", "_windows", "fields", "kept", "needs_token", "operation", "rank", "uses")
 
     def __init__(
-        self, operation: str, rank: int, uses: Sequence[Use], fields: Sequence[str] = (), *, needs_token: bool = False
+        self,
+        operation: str,
+        rank: int,
+        uses: Sequence[Use],
+        fields: Sequence[str] = (),
+        *,
+        needs_token: bool = False,
+        kept: bool = True,
     ) -> None:
         self.operation = operation
         self.rank = rank
         self.uses = tuple(uses)
         self.fields = tuple(fields)
         self.needs_token = needs_token
+        self.kept = kept
         self._text = b""
         self._stale_at = 0.0
         self._windows: list[Window | None] = [None] * len(self.uses)
@@ -41,7 +52,7 @@ class Plan:
     def with_ceilings(self, ceilings: Sequence[int]) -> Plan:
         """The same, with another ceiling for each use."""
         uses = [replace(use, ceiling=ceiling) for use, ceiling in zip(self.uses, ceilings, strict=True)]
-        return Plan(self.operation, self.rank, uses, self.fields, needs_token=self.needs_token)
+        return Plan(self.operation, self.rank, uses, self.fields, needs_token=self.needs_token, kept=self.kept)
 
     def text(self, now: float) -> bytes:
         """JSON, for `decide.lua`; `now` is in seconds since 1970."""
@@ -59,7 +70,7 @@ class Plan:
                 use.ceiling,
                 limit.units,
                 -1 if use.cost is None else use.cost,
-                crossings(limit.units, limit.warn_at),
+                crossings(limit.units, limit.warn_at) if self.kept else [],
             ]
             if limit.window == "calendar":
                 window = self._windows[place] = window_at(limit, now)
@@ -72,6 +83,8 @@ class Plan:
         plan: dict[str, Any] = {"c": self.rank, "o": self.operation, "k": kept, "f": self.fields, "l": limits}
         if self.needs_token:
             plan["n"] = True
+        if not self.kept:
+            plan["z"] = True
         self._text = json.dumps(plan, separators=(",", ":")).encode()
         self._stale_at = min(ends)
 

@@ -65,8 +65,9 @@ local function rolling(counters, name, width, buckets)
   return counter, sum
 end
 
-local function save(key, state, last)
+-- `last` is the end of its longest window. What is `passing` need not outlive its windows, nor a loss of Redis.
+local function save(key, state, last, passing)
   state.v = state.v + 1
-  redis.call('SET', key, cjson.encode(state), 'PX', math.max(last - now, 0) + KEPT)
-  redis.call('SADD', 'smm:limits:changed', key:sub(SUBJECT))
+  redis.call('SET', key, cjson.encode(state), 'PX', math.max(last - now, 1) + (passing and 0 or KEPT))
+  if not passing then redis.call('SADD', 'smm:limits:changed', key:sub(SUBJECT)) end
 end

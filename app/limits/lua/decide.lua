@@ -2,9 +2,11 @@
 -- KEYS[1] string: what was decided under this id, JSON; lives plan.k milliseconds, or twice the lease
 -- KEYS[2..] strings: states of the subjects (see common.lua)
 -- ARGV[1] the plan, JSON: {c = rank of the class, o = operation, k = milliseconds an id is remembered, f = fields of the
---   hash of holds that concern the operation, n = true where it needs the account's token, l = limits}. A limit is [name, place of its subject, ceiling for this
---   class, capacity, cost (-1: the estimate), crossings, start, end, end of the next window], or for a rolling one
---   [..., crossings, width, buckets]; times in milliseconds, amounts in whole units of the limit's currency
+--   hash of holds that concern the operation, n = true where it needs the account's token, z = true where nothing is kept
+--   beyond the windows: no record of the id, no snapshot, and zero after a loss of Redis, l = limits}. A limit is [name,
+--   place of its subject, ceiling for this class, capacity, cost (-1: the estimate), crossings, start, end, end of the
+--   next window], or for a rolling one [..., crossings, width, buckets]; times in milliseconds, amounts in whole units of
+--   the limit's currency
 -- ARGV[2] one more field of the hash of holds, such as the tenant's
 -- ARGV[3] "now", "defer", "release" or "peek": a refusal is counted as refused, as deferred, or not; a peek changes nothing
 -- ARGV[4] the estimate, or absent   ARGV[5] milliseconds of lease, 0 or absent where nothing is to be settled
@@ -18,7 +20,7 @@ local count = #KEYS
 local got = redis.call('MGET', 'smm:limits:epoch', unpack(KEYS))
 local epoch, record = got[1], got[2]
 local releasing, peeking = mode == 'release', mode == 'peek'
-if not epoch then return '{"v":"lost"}' end
+if not (epoch or plan.z) then return '{"v":"lost"}' end
 if record and not peeking and not (releasing and record:sub(1, 4) == '{"w"') then
   return '{"v":"again","t":' .. now_text .. ',"a":' .. record .. '}'
 end
@@ -28,7 +30,7 @@ for place = 2, count do
   local state = got[place + 1]
   if state then
     state = cjson.decode(state)
-  elseif epoch:sub(1, 1) == 'f' then
+  elseif not plan.z and epoch:sub(1, 1) == 'f' then
     return '{"v":"unknown"}'
   else
     state = {v = 0, l = {}}
@@ -129,7 +131,7 @@ local function stays()
     local name = limits[place][1]
     if (rooms[place] > 0 or behind) and not held and not stayed[name] then here[#here + 1] = name end
   end
-  save(KEYS[2], first, last[2])
+  save(KEYS[2], first, last[2], plan.z)
   return true
 end
 
@@ -139,7 +141,7 @@ if (pass and stays()) or held or behind or over then
     for place = 1, #limits do
       if rooms[place] > 0 then counters[place][field] = (counters[place][field] or 0) + 1 end
     end
-    for place = 2, count do save(KEYS[place], states[place], last[place]) end
+    for place = 2, count do save(KEYS[place], states[place], last[place], plan.z) end
   end
   local shown = {}
   for place = 1, #limits do
@@ -189,7 +191,9 @@ for place = 1, #limits do
   end
 end
 if not peeking then
-  for place = 2, count do save(KEYS[place], states[place], last[place]) end
+  for place = 2, count do save(KEYS[place], states[place], last[place], plan.z) end
+end
+if not (peeking or plan.z) then
   local lease, kept, lived = tonumber(ARGV[5] or 0), '', plan.k
   if lease > 0 then
     local names = {}
