@@ -60,6 +60,7 @@ BEAT: dict[str, Every | Dated] = {
     "health-rollup": Dated("tasks.health.roll_up", seconds=60),
     "recovery-look": Every(10, "tasks.recovery.look"),
     "modes": Dated("tasks.admission.reconcile", seconds=60),
+    "pauses": Dated("tasks.admission.keep_pauses", seconds=60),
     "alert-synthetic": Dated("tasks.alerts.synthetic", seconds=3600),
     "partitions": Dated("tasks.maintenance.partitions", seconds=21600),
     "retention": Dated("tasks.maintenance.retention", at="03:10", timezone="UTC"),

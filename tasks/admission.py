@@ -1,4 +1,4 @@
-"""Modes: they follow the services' signals, and are brought in step each minute."""
+"""Admissions over the broker; modes and pauses: they follow signals and the clock, and are compared each minute."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from app import admission, signals
-from app.admission import admitting, requests
+from app.admission import admitting, holds, pauses, requests
 from app.admission.answers import Outcome
 from app.infra.db import unit_of_work
 from tasks.base import JobContext, envelope, job
@@ -27,6 +27,14 @@ def reconcile(ctx: JobContext) -> None:
     """Bring modes in step with services, catalogue and clock, and Redis with the modes."""
     with ctx.complete() as uow:
         admission.reconcile(uow)
+
+
+@job(pauses.KEEP)
+def keep_pauses(ctx: JobContext) -> None:
+    """End pauses whose time is up, and write to Redis all that holds operations."""
+    with ctx.complete() as uow:
+        pauses.expire(uow)
+        uow.after_commit(holds.catch_up)
 
 
 @envelope("tasks.admission.submit")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app import catalog, signals
-from app.admission import mirror, store
+from app.admission import holds, mirror, store
 from app.admission.core import HEALTH, Hold, Plan, Wanted, is_over, over_because, plan
 from app.admission.turn import Turn, look_again, turn
 from app.catalog import operation_problems
@@ -29,6 +29,7 @@ PERSON = "person:"
 def follow_health(uow: UnitOfWork, signal_id: UUID, *, handler: str) -> None:
     """A service fell, rose or left: read how all of them stand now, and be in step with that."""
     signal = signals.load(uow.session, signal_id)
+    uow.after_commit(lambda: holds.follow([f"service:{signal.subject}"]))
     if signals.is_news(uow, handler, signal):
         reconcile(uow)
 

@@ -1,4 +1,4 @@
-"""Modes that are long over are forgotten."""
+"""Modes and pauses that are long over are forgotten."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ from app.infra import partitions
 def drop_old(now: datetime) -> dict[str, int]:
     """Forget what ended more than `SMM_ALERT_DAYS` ago; how much of it. Raises Transient."""
     before = now - timedelta(days=settings().alert_days)
-    return {"operation_modes": partitions.delete_in_batches("operation_modes", "ended_at", before)}
+    return {table: partitions.delete_in_batches(table, "ended_at", before) for table in ("operation_modes", "pauses")}

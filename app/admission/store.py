@@ -80,6 +80,12 @@ def services(uow: UnitOfWork, names: Sequence[str]) -> dict[str, ServiceNow]:
     return {row.name: ServiceNow(_CONDITIONS.get(row.announced, Condition.NOT_DOWN), row.since) for row in rows}
 
 
+def down(session: Session, names: Sequence[str]) -> list[str]:
+    """Which of these services were announced as down, in order."""
+    query = "SELECT name FROM services WHERE present AND announced = 'down' AND name = ANY(:names) ORDER BY name"
+    return list(session.execute(text(query), {"names": list(names)}).scalars())
+
+
 _CONDITIONS = {"down": Condition.DOWN, "unknown": Condition.UNKNOWN}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from app import catalog, jobs, signals
-from app.admission import mirror, store
+from app.admission import holds, mirror, store
 from app.admission.core import Hold
 from app.errors import Invalid, NotFound
 from app.infra.db import UnitOfWork
@@ -31,11 +31,12 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class Turn:
-    """Whoever changes modes does it here, one after another. `holds` are the open ones, by id."""
+    """Whoever changes modes does it here, one after another. `holds` are the open ones, by id; `touched` operations."""
 
     uow: UnitOfWork
     now: datetime
     holds: dict[UUID, Hold]
+    touched: set[str] = field(default_factory=set)
     _version: int | None = field(default=None)
 
     @property
@@ -65,6 +66,7 @@ class Turn:
         if self.holds[hold.id] == hold:
             return
         store.update(self.uow, hold, version=self.version)
+        self._touch(self.holds[hold.id])
         self.holds[hold.id] = hold
         self._tell(CHANGED, hold, by=hold.set_by)
 
@@ -80,8 +82,12 @@ class Turn:
         facts |= {"since": hold.on_since, "lasted_seconds": round(lasted, 3), **_replay(self.uow, hold.name)}
         self._tell(LEFT, hold, by=by, facts=facts)
 
+    def _touch(self, hold: Hold) -> None:
+        self.touched |= {f"operation:{operation}" for operation in (*hold.fall_back, *hold.wait)}
+
     def _tell(self, kind: str, hold: Hold, *, by: str, facts: Mapping[str, Any] | None = None) -> None:
         """`set_by` is the holder that the facts are about, `by` who made the change."""
+        self._touch(hold)
         said = {
             "operations": {"fall_back": list(hold.fall_back), "wait": list(hold.wait)},
             "cause": list(hold.cause),
@@ -108,6 +114,7 @@ def turn(uow: UnitOfWork, now: datetime) -> Iterator[Turn]:
     yield mine
     if mine.is_changed:
         uow.after_commit(mirror.follow)
+        uow.after_commit(lambda: holds.follow(mine.touched))
     until = min((hold.until for hold in mine.holds.values() if hold.until is not None), default=None)
     again = now if mine.is_changed else until
     if again is not None:

@@ -28,7 +28,7 @@ from app.catalog.explain import did_you_mean, explain
 from app.catalog.limiting import CLASSES, MICRO, HttpLimit, Limiting, Operation, RateLimit
 from app.catalog.load import Check, lines_of, load, parse, shown_path
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service, in_maintenance
-from app.catalog.modes import Mode, Replay, operation_problems
+from app.catalog.modes import OPERATION, Mode, Replay, operation_problems
 from app.catalog.recovery import Playbook, PlaybookStep, Recovery, steps_of
 from app.catalog.telling import outward, routes_of
 from app.catalog.values import NAME, Severity
@@ -39,6 +39,7 @@ __all__ = [
     "COMMON_FIELDS",
     "MICRO",
     "NAME",
+    "OPERATION",
     "SEVERITIES",
     "STACK",
     "AlertRule",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.jobs.intake import JobRequest
-from app.web.api import alert_bodies, modes, recovery
+from app.web.api import alert_bodies, modes, pauses, recovery
 
 _REF = "#/components/schemas/{model}"
 
@@ -31,6 +31,7 @@ def components() -> dict[str, Any]:
         **definitions,
         **alert_bodies.components(),
         **modes.components(),
+        **pauses.components(),
         **recovery.components(),
         "JobRequest": job,
         "JobBatch": batch,
