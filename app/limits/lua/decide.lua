@@ -16,26 +16,31 @@
 --   h = lines of the holds that stop it, g = lines of hints, b = the lane it waits behind, a = what was decided before}
 local plan, mode, pass = cjson.decode(ARGV[1]), ARGV[3], ARGV[6]
 local operation, limits, rank = plan.o, plan.l, plan.c
-local count = #KEYS
+local count, count_of_limits = #KEYS, #limits
 local got = redis.call('MGET', 'smm:limits:epoch', unpack(KEYS))
 local epoch, record = got[1], got[2]
 local releasing, peeking = mode == 'release', mode == 'peek'
+if peeking then pass = nil end
 if not (epoch or plan.z) then return '{"v":"lost"}' end
 if record and not peeking and not (releasing and record:sub(1, 4) == '{"w"') then
   return '{"v":"again","t":' .. now_text .. ',"a":' .. record .. '}'
 end
 
-local fields, states, last = plan.f, {}, {}
+local fields, states = plan.f, {}
 for place = 2, count do
   local state = got[place + 1]
   if state then
     state = cjson.decode(state)
+    state.t = state.t or now
   elseif not plan.z and epoch:sub(1, 1) == 'f' then
     return '{"v":"unknown"}'
   else
-    state = {v = 0, l = {}}
+    state = {v = now, t = now, l = {}}
   end
-  states[place], last[place] = state, now
+  for other = 2, place - 1 do
+    if KEYS[other] == KEYS[place] then state = states[other] end
+  end
+  states[place] = state
   fields[#fields + 1] = KEYS[place]:sub(SUBJECT)
 end
 fields[#fields + 1] = ARGV[2]
@@ -62,32 +67,32 @@ local first = states[2]
 local waiting, behind = not releasing and first.q
 if waiting and waiting[operation] and waiting[operation] <= rank then behind = operation end
 local counters, used_now, costs, rooms, over = {}, {}, {}, {}, false
-for place = 1, #limits do
+for place = 1, count_of_limits do
   local limit = limits[place]
   local name, owner, ceiling, capacity, cost = limit[1], limit[2] + 1, limit[3], limit[4], limit[5]
-  local to, next_to = limit[8], limit[9]
-  local counter, used
+  local from, to, next_to, state = limit[7], limit[8], limit[9], states[owner]
+  local counter, used, till
   if next_to then
-    if now < limit[7] or now >= next_to then return '{"v":"clock","t":' .. now_text .. '}' end
     if now < to then
-      counter = calendar(states[owner].l, name, limit[7], to)
+      if now < from then return '{"v":"clock","t":' .. now_text .. '}' end
+      counter, used = calendar(state.l, name, from, to)
     else
-      counter = calendar(states[owner].l, name, to, next_to)
+      if now >= next_to then return '{"v":"clock","t":' .. now_text .. '}' end
+      counter, used = calendar(state.l, name, to, next_to)
     end
-    used = counter.u
-    if counter.e > last[owner] then last[owner] = counter.e end
+    till = counter.e
   else
-    counter, used = rolling(states[owner].l, name, limit[7], to)
-    local till = now + limit[7] * to
-    if till > last[owner] then last[owner] = till end
+    counter, used = rolling(state.l, name, from, to)
+    till = now + from * to
   end
-  if cost < 0 then cost = tonumber(ARGV[4]) end
-  local room = 0
-  if counter.c and counter.c < capacity then
-    ceiling, capacity = math.floor(ceiling * counter.c / capacity), counter.c
+  if till > state.t then state.t = till end
+  if cost < 0 then cost = math.max(tonumber(ARGV[4] or 0), 0) end
+  local room, told = 0, counter.c
+  if told and told < capacity then
+    ceiling = ceiling == capacity and told or math.floor(ceiling * told / capacity)
   end
   if cost > 0 and used + cost > ceiling then
-    room = counter.e or now + limit[7] * to
+    room = till
     if not next_to then
       local need = used + cost - ceiling
       for bucket, amount in ipairs(counter.b or {}) do
@@ -103,7 +108,7 @@ for place = 1, #limits do
   if blocked then
     if blocked > now then
       if blocked > room then room = blocked end
-      if blocked > last[owner] then last[owner] = blocked end
+      if blocked > state.t then state.t = blocked end
     else
       counter.x = nil
     end
@@ -113,97 +118,97 @@ for place = 1, #limits do
   counters[place], used_now[place], costs[place], rooms[place] = counter, used, cost, room
 end
 
-local function stays()
-  local here = first.h
+local here, stayed = first.h, {}
+if pass then
   if not here or here[1] ~= pass then
     here = {pass}
     first.h = here
   end
-  local stayed = {}
   for place = 2, #here do stayed[here[place]] = true end
   if stayed[operation] then behind = operation end
-  for place = 1, #limits do
+  for place = 1, count_of_limits do
     if stayed[limits[place][1]] then behind = limits[place][1] end
   end
-  if not (held or behind or over) then return false end
-  if not stayed[operation] then here[#here + 1] = operation end
-  for place = 1, #limits do
-    local name = limits[place][1]
-    if (rooms[place] > 0 or behind) and not held and not stayed[name] then here[#here + 1] = name end
-  end
-  save(KEYS[2], first, last[2], plan.z)
-  return true
 end
 
-if (pass and stays()) or held or behind or over then
-  if over and not releasing and not peeking then
+if held or behind or over then
+  local counted = over and not releasing and not peeking
+  if counted then
     local field = mode == 'defer' and 'd' or 'r'
-    for place = 1, #limits do
+    for place = 1, count_of_limits do
       if rooms[place] > 0 then counters[place][field] = (counters[place][field] or 0) + 1 end
     end
-    for place = 2, count do save(KEYS[place], states[place], last[place], plan.z) end
+  end
+  if pass then -- only what is full is waited for: who needs the rest of what this one needs may pass
+    if not stayed[operation] then here[#here + 1] = operation end
+    for place = 1, count_of_limits do
+      local name = limits[place][1]
+      if rooms[place] > 0 and not held and not stayed[name] then here[#here + 1] = name end
+    end
+  end
+  if counted or pass then
+    for place = 2, count do save(KEYS[place], states[place], plan.z) end
   end
   local shown = {}
-  for place = 1, #limits do
+  for place = 1, count_of_limits do
     local capacity, told = limits[place][4], counters[place].c
     shown[place] = {used_now[place], rooms[place], told and told < capacity and told or capacity}
   end
   return cjson.encode({v = 'wait', t = now, l = shown, h = held, g = hints, b = behind})
 end
 
-local taken = {}
-for place = 1, #limits do
-  local limit, counter, used, cost = limits[place], counters[place], used_now[place], costs[place]
-  if cost > 0 and not peeking then
-    used = used + cost
-    used_now[place] = used
-    local window = counter.s
-    if window then
-      counter.u = used
-    else
-      window = math.floor(now / counter.w)
-      local kept = counter.b
-      if kept then
-        local newest = math.max(#kept, window - counter.f + 1)
-        for gap = #kept + 1, newest do kept[gap] = 0 end
-        kept[newest] = kept[newest] + cost
+local taken, spent = {}, nil
+if not peeking then
+  for place = 1, count_of_limits do
+    local limit, counter, cost = limits[place], counters[place], costs[place]
+    local window = counter.s or math.floor(now / counter.w)
+    if cost > 0 then
+      local used, levels = used_now[place] + cost, limit[6]
+      used_now[place] = used
+      if counter.s then
+        counter.u = counter.u + cost
       else
-        counter.f, counter.b = window, {cost}
-      end
-    end
-    local n = #taken
-    taken[n + 1], taken[n + 2], taken[n + 3], taken[n + 4] = '"' .. limit[1] .. '"', limit[2], window, cost
-    local levels, told = limit[6], counter.n or 0
-    if (levels[told + 1] and used >= levels[told + 1]) or (told > 0 and used < levels[1]) then
-      local reached = 0
-      while levels[reached + 1] and used >= levels[reached + 1] do reached = reached + 1 end
-      if reached > told then
-        local event = {
-          subject = KEYS[limit[2] + 1]:sub(SUBJECT), limit = limit[1], operation = operation, level = reached,
-          used = used, capacity = limit[4], from = counter.s, to = counter.e, at = now,
-        }
-        if redis.call('RPUSH', 'smm:limits:crossings', cjson.encode(event)) > 100000 then
-          redis.call('LPOP', 'smm:limits:crossings')
+        local kept = counter.b
+        if kept then
+          local newest = math.max(#kept, window - counter.f + 1)
+          for gap = #kept + 1, newest do kept[gap] = 0 end
+          kept[newest] = kept[newest] + cost
+          window = counter.f + newest - 1
+        else
+          counter.f, counter.b = window, {cost}
         end
       end
-      counter.n = reached > 0 and reached or nil
+      if limit[5] > 0 then
+        local n = #taken
+        taken[n + 1], taken[n + 2], taken[n + 3], taken[n + 4] = '"' .. limit[1] .. '"', limit[2], window, cost
+      end
+      local told = counter.n or 0
+      local level = levels[told + 1]
+      if level and used >= level or told > 0 and not limit[9] and used * 10 < levels[1] * 9 then
+        tell(counter, used, levels, KEYS[limit[2] + 1], limit[1], operation, limit[4])
+      end
+    end
+    if limit[5] < 0 then
+      spent = spent or {}
+      spent[#spent + 1] = {limit[1], limit[2], window, cost, limit[4], limit[6]}
     end
   end
-end
-if not peeking then
-  for place = 2, count do save(KEYS[place], states[place], last[place], plan.z) end
-end
-if not (peeking or plan.z) then
-  local lease, kept, lived = tonumber(ARGV[5] or 0), '', plan.k
-  if lease > 0 then
-    local names = {}
-    for place = 2, count do names[place - 1] = KEYS[place]:sub(SUBJECT) end
-    kept = string.format(',"e":%.0f,"s":', now + lease) .. cjson.encode(names)
-    lived = math.max(plan.k, 2 * lease)
-    redis.call('ZADD', 'smm:limits:leases', now + lease, KEYS[1])
+  if pass or count_of_limits > 0 then
+    for place = 2, count do save(KEYS[place], states[place], plan.z) end
   end
-  kept = '{"o":"' .. operation .. '","at":' .. now_text .. kept .. ',"t":[' .. table.concat(taken, ',') .. ']}'
-  redis.call('SET', KEYS[1], kept, 'PX', lived)
+  if not plan.z then
+    local lease, more, lived = tonumber(ARGV[5] or 0), '', plan.k
+    if lease > 0 then
+      local names = {}
+      for place = 2, count do names[place - 1] = KEYS[place]:sub(SUBJECT) end
+      more = string.format(',"e":%.0f,"s":', now + lease) .. cjson.encode(names)
+      lived = math.max(plan.k, 2 * lease)
+      redis.call('ZADD', 'smm:limits:leases', now + lease, KEYS[1])
+    end
+    if spent then more = more .. ',"m":' .. cjson.encode(spent) end
+    local kept = '{"o":"' .. operation .. '","at":' .. now_text .. more .. ',"t":[' .. table.concat(taken, ',') .. ']}'
+    redis.call('SET', KEYS[1], kept, 'PX', lived)
+  end
 end
 local told = hints and ',"g":' .. cjson.encode(hints) or ''
 return '{"v":"allow","t":' .. now_text .. ',"l":[' .. table.concat(used_now, ',') .. ']' .. told .. '}'

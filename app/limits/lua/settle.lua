@@ -1,0 +1,119 @@
+-- What an id consumed becomes what was spent, or nothing. It happens once: what is settled stays as it is, and what was
+-- given back may only be settled yet, because it was spent after all.
+-- KEYS[1] string: what was decided under this id (see decide.lua); lives ARGV[3] milliseconds from now at least
+-- KEYS[2..] strings: states of the subjects, in the order of the decision (see common.lua)
+-- ARGV[1] "settle": money becomes ARGV[2], calls stay; "refund": all is given back; "lapse": the money is, where the lease is over
+-- ARGV[2] what was spent, in whole units of the currency   ARGV[3] milliseconds an id is remembered
+-- ARGV[4] the plan (see decide.lua), or absent: by it money is counted, in the present window and beyond any ceiling, where
+--   nothing is known of the id
+-- Returns JSON: {v = "done" | "before" (it was settled or given back) | "none" (nothing is known of this id) | "early" (the
+--   lease is not over) | "lost" | "unknown" | "clock", t = the server's time}
+-- A calendar window is adjusted while it is the present one or the one before; a rolling one while its bucket is there.
+local MOST = 99999999999999
+local mode, spent, remembered = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local got = redis.call('MGET', 'smm:limits:epoch', unpack(KEYS))
+local epoch, record = got[1], got[2] and cjson.decode(got[2])
+local plan = ARGV[4] and cjson.decode(ARGV[4])
+
+local function said(word) return '{"v":"' .. word .. '","t":' .. now_text .. '}' end
+
+if not epoch then return said('lost') end
+if record and record.w then record = nil end -- it waits: nothing is consumed
+if not record and (mode ~= 'settle' or not plan) then
+  if not got[2] then redis.call('ZREM', 'smm:limits:leases', KEYS[1]) end
+  return said('none')
+end
+if record and (record.z == 'settled' or record.z and mode ~= 'settle') then return said('before') end
+if record and mode == 'lapse' and record.e and record.e > now then return said('early') end
+
+local states = {}
+for place = 2, #KEYS do
+  local state
+  if got[place + 1] then
+    state = cjson.decode(got[place + 1])
+    state.t = state.t or now
+  elseif epoch:sub(1, 1) == 'f' then
+    return said('unknown')
+  elseif not record then
+    state = {v = now, t = now, l = {}}
+  end
+  for other = 2, place - 1 do
+    if KEYS[other] == KEYS[place] then state = states[other] end
+  end
+  states[place] = state
+end
+
+-- The use after it, of a rolling window too; nil where the window of that time is not kept any more.
+local function adjust(counter, window, change)
+  if counter.w then
+    local kept, place = counter.b, counter.b and window - counter.f + 1
+    if kept and place >= 1 and place <= #kept then
+      kept[place] = math.min(math.max(kept[place] + change, 0), MOST)
+    elseif change > 0 and window >= math.floor(now / counter.w) - #(kept or {}) then -- nothing was in it yet
+      window = math.floor(now / counter.w)
+      counter.b = kept or {}
+      if not kept then counter.f = window end
+      place = math.max(#counter.b, window - counter.f + 1)
+      for gap = #counter.b + 1, place do counter.b[gap] = 0 end
+      counter.b[place] = math.min(counter.b[place] + change, MOST)
+    else
+      return nil
+    end
+    local sum = 0
+    for _, used in ipairs(counter.b) do sum = sum + used end
+    return sum
+  end
+  local which = counter.s == window and counter or counter.o
+  if not which or which.s ~= window then return nil end
+  if change < 0 then which.m = math.max(which.m or 0, which.u) end
+  which.u = math.min(math.max(which.u + change, 0), MOST)
+  return which == counter and which.u or nil
+end
+
+local touched = {}
+local function change(name, place, window, amount, operation, levels, capacity)
+  local state = states[place + 1]
+  local counter = state and state.l[name]
+  if not counter or amount == 0 then return end
+  local used = adjust(counter, window, amount)
+  if used and levels then tell(counter, used, levels, KEYS[place + 1], name, operation, capacity) end
+  touched[place + 1] = true
+end
+
+if not record then
+  record = {o = plan.o, at = now, t = {}, m = {}}
+  for _, limit in ipairs(plan.l) do
+    local name, state, from, to, next_to = limit[1], states[limit[2] + 1], limit[7], limit[8], limit[9]
+    if limit[5] < 0 then
+      if next_to and (now < from or now >= next_to) then return said('clock') end
+      local counter, till
+      if not next_to then
+        counter, till = rolling(state.l, name, from, to), now + from * to
+      elseif now < to then
+        counter, till = calendar(state.l, name, from, to), to
+      else
+        counter, till = calendar(state.l, name, to, next_to), next_to
+      end
+      state.t = math.max(state.t, till)
+      local window = counter.s or math.floor(now / counter.w)
+      record.m[#record.m + 1] = {name, limit[2], window, 0, limit[4], limit[6]}
+    end
+  end
+end
+
+local target = mode == 'settle' and spent or 0
+for _, one in ipairs(record.m or {}) do
+  change(one[1], one[2], one[3], target - one[4], record.o, one[6], one[5])
+  one[4] = target
+end
+if mode == 'refund' then
+  local taken = record.t
+  for place = 1, #taken, 4 do change(taken[place], taken[place + 1], taken[place + 2], -taken[place + 3], record.o) end
+  record.t = {}
+end
+record.z = mode == 'settle' and 'settled' or 'refunded'
+for place in pairs(touched) do save(KEYS[place], states[place]) end
+local lives = math.max(redis.call('PTTL', KEYS[1]), remembered)
+redis.call('SET', KEYS[1], cjson.encode(record), 'PX', lives)
+redis.call('ZREM', 'smm:limits:leases', KEYS[1])
+return said('done')
