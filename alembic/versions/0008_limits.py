@@ -135,6 +135,8 @@ def _deferral() -> None:
     waits = sa.text("state = 'waiting'")
     columns = ["account", "rank", "seq"]
     op.create_index("ix_deferred_operations_line", "deferred_operations", columns, postgresql_where=waits)
+    columns = ["account", "operation", "rank", "seq"]
+    op.create_index("ix_deferred_operations_heads", "deferred_operations", columns, postgresql_where=waits)
     op.create_index("ix_deferred_operations_expires_at", "deferred_operations", ["expires_at"], postgresql_where=waits)
     op.create_index(
         "ix_deferred_operations_ended_at",

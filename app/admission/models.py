@@ -102,6 +102,14 @@ class DeferredOperationRow(Base):
     __tablename__ = "deferred_operations"
     __table_args__ = (
         Index("ix_deferred_operations_line", "account", "rank", "seq", postgresql_where=text("state = 'waiting'")),
+        Index(
+            "ix_deferred_operations_heads",
+            "account",
+            "operation",
+            "rank",
+            "seq",
+            postgresql_where=text("state = 'waiting'"),
+        ),
         Index("ix_deferred_operations_expires_at", "expires_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_deferred_operations_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
         UniqueConstraint("account", "request_id", name="uq_deferred_operations_request"),
