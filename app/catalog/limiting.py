@@ -132,7 +132,11 @@ class HttpLimit(Table):
     name: str = Field(pattern=NAME, exclude=True)
     rate: Count = Field(ge=0, le=10_000_000, description="requests a minute")
     burst: Count = Field(default=0, ge=0, le=1_000_000, description="requests a second; 0: no bound of its own")
-    paths: Texts = Field(default=(), max_length=100, description="beginnings of paths; the longest one counts")
+    paths: Texts = Field(
+        default=(),
+        max_length=100,
+        description="beginnings of paths, up to a slash; the longest one counts, and `/` is the front page alone",
+    )
     callers: Texts = Field(default=(), max_length=100, description="names of keys; without a path, the caller decides")
 
 

@@ -32,6 +32,7 @@ TITLES = {
     409: "Conflict",
     413: "Body too large",
     422: "Input not valid",
+    429: "Too many requests",
     500: "Internal error",
     503: "Temporarily unavailable",
 }

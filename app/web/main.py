@@ -27,6 +27,7 @@ from app.web.api import (
     modes,
     notifications,
     oncall,
+    pauses,
     recovery,
     schemas,
     silences,
@@ -34,6 +35,7 @@ from app.web.api import (
 )
 from app.web.console import details, pages
 from app.web.deps import authenticate
+from app.web.limited import Limited
 from app.web.links import pages as link_pages
 from app.web.metrics_middleware import MetricsMiddleware
 from app.web.middleware import BodyLimit, RequestContext
@@ -67,7 +69,7 @@ def create_app() -> FastAPI:
     )
     app.state.overviews = Overviews(config)
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(authenticate)], responses=_PROBLEMS)
-    watching = (health.api, availability.router, modes.router, recovery.router)
+    watching = (health.api, availability.router, modes.router, pauses.router, recovery.router)
     alerting = (alerts.router, silences.router, oncall.router, notifications.router)
     for router in (jobs.router, engine.router, timeline.router, *watching, *alerting):
         api.include_router(router)
@@ -80,6 +82,7 @@ def create_app() -> FastAPI:
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     errors.install(app)
     app.add_middleware(BodyLimit, max_bytes=config.body_max_bytes)
+    app.add_middleware(Limited)
     app.add_middleware(RequestContext)
     app.add_middleware(MetricsMiddleware)
     return app
@@ -105,6 +108,7 @@ _PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/component
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"description": "No key, or an unknown one", "content": _PROBLEM_CONTENT},
     422: {"description": "Input not valid; `errors` names each field", "content": _PROBLEM_CONTENT},
+    429: {"description": "Too many requests; `Retry-After` says when to repeat", "content": _PROBLEM_CONTENT},
     503: {"description": "A dependency is in trouble; `Retry-After` says when to repeat", "content": _PROBLEM_CONTENT},
 }
 

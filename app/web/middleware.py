@@ -37,6 +37,10 @@ SECURITY_HEADERS = {
 }
 
 
+HEADERS = "smm.headers"
+"""Key of the scope: what further in wants to see in every answer, also in that to a crash; names and values."""
+
+
 class RequestContext:
     """Outermost: binds the request's id to the log, writes the access line, and turns a crash into a 500."""
 
@@ -52,7 +56,7 @@ class RequestContext:
         scope["smm.request_id"] = request_id
         logging.clear()
         logging.bind(request_id=request_id)
-        answer = _Answer(send, request_id)
+        answer = _Answer(scope, send, request_id)
         started = clock.monotonic()
         try:
             await self.app(scope, receive, answer)
@@ -70,7 +74,8 @@ class RequestContext:
 class _Answer:
     """The way back: adds the headers every response carries and remembers the status."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope = scope
         self._send = send
         self._request_id = request_id
         self.status: int | None = None
@@ -83,6 +88,7 @@ class _Answer:
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
             headers.setdefault("Cache-Control", "no-store")
+            headers.update(self._scope.get(HEADERS, {}))
         await self._send(message)
 
 

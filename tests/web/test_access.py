@@ -13,10 +13,18 @@ from starlette.testclient import TestClient
 
 from app.config import Settings, settings
 from app.infra import adminkey
+from tests.health.catalogs import tcp, use
 
 OPEN = ("/healthz", "/health", "/metrics", "/", "/docs", "/openapi.json")
 
 
+@pytest.fixture
+def unlimited(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask as often as you like: the catalogue has no [http.default]."""
+    use(monkeypatch, home, tcp("web"))
+
+
+@pytest.mark.usefixtures("unlimited")
 def test_every_route_of_the_api_asks_for_a_key(stranger: TestClient) -> None:
     document = stranger.get("/openapi.json").json()
     asked = 0

@@ -53,6 +53,12 @@ HTTP_SECONDS = Histogram(
     ("method", "route"),
     buckets=_ANSWER,
 )
+HTTP_LIMITED = Counter(
+    "smm_http_limited_total", "Requests that were answered 429, by the limit of [http] that was reached.", ("limit",)
+)
+HTTP_UNCOUNTED = Counter(
+    "smm_http_uncounted_total", "Requests that went through a limit uncounted, because Redis was away.", ("limit",)
+)
 ALERT_CHANGES = Counter(
     "smm_alert_changes_total", "Changes in the life of alerts, by the decision's reason.", ("reason", "severity")
 )
@@ -86,6 +92,8 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     NOTIFICATION_SECONDS,
     HTTP_REQUESTS,
     HTTP_SECONDS,
+    HTTP_LIMITED,
+    HTTP_UNCOUNTED,
     ALERT_CHANGES,
     ALERTS_TOLD,
     RECOVERY_RUNS,
