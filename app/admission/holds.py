@@ -54,6 +54,10 @@ class Held:
     moment: str
     lines: Mapping[str, str]
 
+    def of(self, scopes: Iterable[str]) -> list[tuple[str, str]]:
+        """Each scope with its lines; none where nothing holds it."""
+        return [(scope, self.lines.get(scope, "")) for scope in scopes]
+
 
 def follow(scopes: Iterable[str]) -> None:
     """Write these scopes as they are now; after a commit. Raises nothing for Redis or Postgres: `write_all` follows."""
@@ -80,9 +84,9 @@ def write_all() -> None:
     if now.moment < before:
         log.warning("Postgres was set back: what holds operations is written anew")
         _run(now.moment, "anew", ())
-    freed = []
+    freed: list[str] = []
     for scopes in _parts(now.lines):
-        freed += _run(now.moment, "part", [(scope, now.lines[scope]) for scope in scopes]) or ()
+        freed += _run(now.moment, "part", now.of(scopes)) or ()
     freed += _run(now.moment, "end", ()) or ()
     _wake(freed)
 
@@ -91,13 +95,17 @@ def _write_some(scopes: Collection[str]) -> bool:
     """False where Redis has lost the whole."""
     freed: list[str] = []
     for part in _parts(scopes):
-        now = read(part)
-        found = _run(now.moment, "some", [(scope, now.lines.get(scope, "")) for scope in part])
+        found = write(read(part), part)
         if found is None:
             return False
         freed += found
     _wake(freed)
     return True
+
+
+def write(now: Held, scopes: Collection[str]) -> list[str] | None:
+    """Write these scopes, unless Redis has a later moment's; those that were freed. None: Redis has lost the whole."""
+    return _run(now.moment, "some", now.of(scopes))
 
 
 def _run(moment: str, what: str, fields: Iterable[tuple[str, str]]) -> list[str] | None:
