@@ -1,64 +1,41 @@
-"""Decisions: one call of one script, and what to do when Redis has lost its memory or the clocks disagree."""
+"""Decisions: one call of one script for each, together in one round trip where there are several."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from app import clock
-from app.errors import Transient
-from app.limits import keys, rebuild
-from app.limits.core import Ask, Decision, Hold, Record, Taken, Verdict, moment
+from app.limits import keys
+from app.limits.asking import Call, ask_all, read, server_now
+from app.limits.core import Ask, Counting, Decision, Hold, Record, Taken, Verdict, moment
 from app.limits.wire import Script
 
 _DECIDE = Script("decide")
-_TRIES = 5
-"""Of one decision: after a loss of Redis counters come back first, and two calls may see two losses."""
+_FINAL = {str(verdict): verdict for verdict in Verdict}
 
 
 def decide(ask: Ask) -> Decision:
     """Consume everything the operation needs, or nothing. Raises Transient while the limiter cannot be reached."""
-    return decide_many([ask])[0]
+    answer = read(_DECIDE.call(*call_of(ask, server_now())))
+    return decision_of(ask, answer) if answer["v"] in _FINAL else decide_many([ask])[0]
 
 
 def decide_many(asks: Sequence[Ask]) -> list[Decision]:
     """Decide one after another, in one round trip; each is whole by itself. Raises Transient: then none is known."""
-    found: dict[int, Decision] = {}
-    left = list(range(len(asks)))
-    at = clock.now().timestamp()
-    for _ in range(_TRIES):
-        answers = _DECIDE.call_many([_call(asks[place], at) for place in left])
-        again: list[int] = []
-        missing: list[str] = []
-        for place, raw in zip(left, answers, strict=True):
-            answer = json.loads(raw)
-            match answer["v"]:
-                case "lost":
-                    again.append(place)
-                case "unknown":
-                    again.append(place)
-                    missing += asks[place].subjects
-                case "clock":
-                    again.append(place)
-                    at = answer["t"] / 1000
-                case _:
-                    found[place] = decision_of(asks[place], answer)
-        if not again:
-            return [found[place] for place in range(len(asks))]
-        _mend(any(json.loads(raw)["v"] == "lost" for raw in answers), missing)
-        left = again
-    raise Transient("the counters are not whole yet")
+    answers = ask_all(
+        _DECIDE, len(asks), lambda place, now: call_of(asks[place], now), lambda place: asks[place].subjects
+    )
+    return [decision_of(ask, answer) for ask, answer in zip(asks, answers, strict=True)]
 
 
-def _mend(lost: bool, missing: Sequence[str]) -> None:
-    if lost:
-        rebuild.begin()
-    if missing:
-        rebuild.restore(missing)
+def peek(ask: Ask) -> Decision:
+    """What would be decided, as if the id were new. Nothing changes. Raises Transient."""
+    return decide(replace(ask, counting=Counting.PEEK))
 
 
-def _call(ask: Ask, at: float) -> tuple[list[str], list[str | bytes | int]]:
+def call_of(ask: Ask, at: float) -> Call:
+    """Keys and arguments of the script; `at` is in seconds since 1970, by the server's clock."""
     named = [keys.RECORD + ask.key, *(keys.STATE + subject for subject in ask.subjects)]
     arguments: list[str | bytes | int] = [ask.plan.text(at), ask.scope, ask.counting]
     if ask.estimate or ask.lease_seconds or ask.pass_:
@@ -71,7 +48,7 @@ def _call(ask: Ask, at: float) -> tuple[list[str], list[str | bytes | int]]:
 def decision_of(ask: Ask, answer: Any) -> Decision:
     """The script's answer as a value."""
     at = moment(answer["t"])
-    verdict = Verdict(answer["v"])
+    verdict = _FINAL[answer["v"]]
     if verdict is Verdict.AGAIN:
         return Decision(verdict, at, ask, before=record_of(answer["a"]))
     return Decision(
@@ -86,7 +63,8 @@ def decision_of(ask: Ask, answer: Any) -> Decision:
 
 
 def _holds(lines: Sequence[str] | None) -> tuple[Hold, ...]:
-    return tuple(hold_of(line) for line in lines or ())
+    """Each line once: a subject of the decision and its scope may be the same field."""
+    return tuple(hold_of(line) for line in dict.fromkeys(lines)) if lines else ()
 
 
 def hold_of(line: str) -> Hold:
@@ -97,9 +75,10 @@ def hold_of(line: str) -> Hold:
 
 def record_of(answer: Any) -> Record:
     """What is remembered of an id."""
-    flat = answer.get("t") or []
-    taken = tuple(
+    flat = answer.get("t") or ()
+    taken = [
         Taken(flat[place], flat[place + 1] - 1, flat[place + 2], flat[place + 3]) for place in range(0, len(flat), 4)
-    )
+    ]
+    taken += [Taken(limit, place - 1, window, cost) for limit, place, window, cost, *_ in answer.get("m") or ()]
     at = moment(answer["at"]) if "at" in answer else None
-    return Record(answer.get("o", ""), at, taken, waits="w" in answer, ended=answer.get("z"))
+    return Record(answer.get("o", ""), at, tuple(taken), waits="w" in answer, ended=answer.get("z"))

@@ -12,6 +12,9 @@ from app.config import settings
 from app.limits.core import Use
 from app.limits.windows import Window, bucket_of, window_at
 
+MOST = 10**14 - 1
+"""The largest number that the scripts write in full."""
+
 
 class Plan:
     """What one operation of one class uses, and which fields of the hash of holds concern it.
@@ -22,7 +25,7 @@ class Plan:
     Keep it as long as the catalogue stays: its text is made anew only when a window's end has passed.
     """
 
-    __slots__ = ("_stale_at", "_text", "_windows", "fields", "kept", "needs_token", "operation", "rank", "uses")
+    __slots__ = ("_text", "_windows", "fields", "kept", "needs_token", "operation", "rank", "uses")
 
     def __init__(
         self,
@@ -40,14 +43,17 @@ class Plan:
         self.fields = tuple(fields)
         self.needs_token = needs_token
         self.kept = kept
-        self._text = b""
-        self._stale_at = 0.0
+        self._text = (0.0, 0.0, b"")  # from when and until when it holds, in seconds since 1970
         self._windows: list[Window | None] = [None] * len(self.uses)
 
     def ends_at(self, place: int, at: datetime) -> datetime | None:
         """When the window of a use that `at` is in ends; None for a rolling one."""
-        window = self._windows[place]
-        return None if window is None else window.end if at < window.end else window.next_end
+        limit, window = self.uses[place].limit, self._windows[place]
+        if limit.window != "calendar":
+            return None
+        if window is None or not window.start <= at < window.next_end:  # the text was written anew since
+            window = window_at(limit, at)
+        return window.end if at < window.end else window.next_end
 
     def with_ceilings(self, ceilings: Sequence[int]) -> Plan:
         """The same, with another ceiling for each use."""
@@ -56,18 +62,17 @@ class Plan:
 
     def text(self, now: float) -> bytes:
         """JSON, for `decide.lua`; `now` is in seconds since 1970."""
-        if now >= self._stale_at:
-            self._write(datetime.fromtimestamp(now, UTC))
-        return self._text
+        since, until, text = self._text
+        return text if since <= now < until else self._write(datetime.fromtimestamp(now, UTC))
 
-    def _write(self, now: datetime) -> None:
-        limits, ends = [], [now.timestamp() + 3600]
+    def _write(self, now: datetime) -> bytes:
+        limits, starts, ends = [], [now.timestamp() - 3600], [now.timestamp() + 3600]
         for place, use in enumerate(self.uses):
             limit = use.limit
             written: list[Any] = [
                 limit.name,
                 use.place + 1,
-                use.ceiling,
+                min(use.ceiling, MOST),
                 limit.units,
                 -1 if use.cost is None else use.cost,
                 crossings(limit.units, limit.warn_at) if self.kept else [],
@@ -75,6 +80,7 @@ class Plan:
             if limit.window == "calendar":
                 window = self._windows[place] = window_at(limit, now)
                 written += [_ms(window.start), _ms(window.end), _ms(window.next_end)]
+                starts.append(window.start.timestamp())
                 ends.append(window.end.timestamp())
             else:
                 written += bucket_of(limit)
@@ -85,8 +91,9 @@ class Plan:
             plan["n"] = True
         if not self.kept:
             plan["z"] = True
-        self._text = json.dumps(plan, separators=(",", ":")).encode()
-        self._stale_at = min(ends)
+        text = json.dumps(plan, separators=(",", ":")).encode()
+        self._text = (max(starts), min(ends), text)
+        return text
 
 
 def crossings(units: int, shares: Sequence[float]) -> list[int]:

@@ -43,7 +43,7 @@ def bucket_of(limit: RateLimit) -> tuple[int, int]:
     One bucket more than the window holds, because the oldest is only partly past; and one more, because a call is made
     a moment after it was allowed, and is counted by the platform then.
     """
-    return max(1, round(limit.seconds * 1000 / BUCKETS)), BUCKETS + 2
+    return -(-round(limit.seconds * 1000) // BUCKETS), BUCKETS + 2
 
 
 def _start(limit: RateLimit, now: datetime) -> datetime:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import redis as library
+from redis.exceptions import NoScriptError
 
 from app.errors import Transient
 from app.infra import redis
@@ -23,7 +24,7 @@ _local = threading.local()
 
 
 class Script:
-    """A script of this folder, with what all of them share in front of it."""
+    """A script of this folder, with what all of them share in front of it. One may run twice where a reply was lost."""
 
     def __init__(self, name: str) -> None:
         self.text = (_HERE / "common.lua").read_text() + (_HERE / f"{name}.lua").read_text()
@@ -35,11 +36,14 @@ class Script:
 
     def call_many(self, calls: Sequence[tuple[Sequence[str | bytes], Sequence[str | bytes | int]]]) -> list[Any]:
         """The answers to many calls, in order, in one round trip. Raises Transient."""
-        packed = b"".join(_packed((b"EVALSHA", self.sha, len(keys), *keys, *arguments)) for keys, arguments in calls)
-        answers = exchange(packed, len(calls))
-        if any(isinstance(answer, library.exceptions.NoScriptError) for answer in answers):
+        packed = [_packed((b"EVALSHA", self.sha, len(keys), *keys, *arguments)) for keys, arguments in calls]
+        answers = exchange(b"".join(packed), len(packed))
+        unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:  # another server, or a restarted one: only what did not run is sent again
             _raise_first(exchange(_packed((b"SCRIPT", b"LOAD", self.text)), 1))
-            answers = exchange(packed, len(calls))
+            again = exchange(b"".join(packed[place] for place in unknown), len(unknown))
+            for place, answer in zip(unknown, again, strict=True):
+                answers[place] = answer
         _raise_first(answers)
         return answers
 
@@ -47,17 +51,20 @@ class Script:
 def exchange(packed: bytes, count: int) -> list[Any]:
     """Send, and read `count` answers; errors of the server are among them. Raises Transient."""
     with redis.transient_errors():
-        fresh = not hasattr(_local, "connection") or _local.pid != os.getpid()
         try:
-            return _exchange(packed, count)
-        except (library.ConnectionError, OSError) as error:
-            if fresh or isinstance(error, library.TimeoutError | TimeoutError):
-                raise
-            return _exchange(packed, count)
+            connection, is_new = _connection()
+            try:
+                return _exchange(connection, packed, count)
+            except (library.ConnectionError, OSError) as error:
+                if is_new or isinstance(error, library.TimeoutError | TimeoutError):
+                    raise
+            return _exchange(_connection()[0], packed, count)
+        except OSError as error:
+            raise Transient(f"Redis: {type(error).__name__}") from error
 
 
-def _exchange(packed: bytes, count: int) -> list[Any]:
-    connection = _connection()
+def _exchange(connection: Any, packed: bytes, count: int) -> list[Any]:
+    """Whatever goes wrong, nobody goes on with a connection on which an answer may still arrive."""
     try:
         connection.send_packed_command([packed])
         return [_answer(connection) for _ in range(count)]
@@ -73,20 +80,22 @@ def _answer(connection: Any) -> Any:
         return error
 
 
-def _connection() -> Any:
-    if getattr(_local, "pid", None) != os.getpid() or not hasattr(_local, "connection"):
-        _local.connection = redis.client().connection_pool.make_connection()
-        _local.pid = os.getpid()
-        _local.connection.connect()
-    return _local.connection
+def _connection() -> tuple[Any, bool]:
+    """This thread's connection, and whether it was made just now: after a fork, or for another server, it is."""
+    pool, pid = redis.client().connection_pool, os.getpid()
+    if getattr(_local, "of", None) == (pool, pid):
+        return _local.connection, False
+    connection = pool.make_connection()
+    connection.connect()
+    _local.connection, _local.of = connection, (pool, pid)
+    return connection, True
 
 
 def close() -> None:
     """Close this thread's connection; the next call makes another one."""
-    connection = getattr(_local, "connection", None)
-    if connection is not None:
-        del _local.connection
-        connection.disconnect()
+    if getattr(_local, "of", None) is not None:
+        _local.of = None
+        _local.connection.disconnect()
 
 
 def _raise_first(answers: Sequence[Any]) -> None:

@@ -1,18 +1,18 @@
 -- What the scripts of the limiter share; it is put in front of each of them.
 --
 -- A subject's state is one string, JSON, at smm:limits:of:SUBJECT; it lives ten minutes longer than its longest window:
---   {"v": revision, "t": when the last of its windows ends, "l": {LIMIT: counter}, "q": {LANE: rank}, "h": [pass, lane, ...]}
--- A revision begins with the time, so that a state that was forgotten and comes anew is newer than it was. A counter of a
--- calendar window, amounts in whole units of its currency, times in milliseconds since 1970:
+--   {"v": revision, "t": end of its last window, "l": {LIMIT: counter}, "q": {LANE: rank}, "h": [pass, LANE, ...]}
+-- A revision begins with the time, so that a state that was forgotten and comes anew is newer than it was. A counter of
+-- a calendar window, amounts in whole units of its currency, times in milliseconds since 1970:
 --   s, e  start and end of the window    u  used    m  the most that was used, where some of it was given back
 --   r, d  tries refused and deferred     n  crossings that were told, each once a window    x  blocked until
 --   c     capacity, where the platform says less than we do    o  the window before: {s, e, u, m, r, d}
 -- A counter of a rolling window, kept in buckets of equal width, so that nothing is ever forgotten early:
 --   w     width of a bucket    f  number of the first one (time / w)    b  used in each one, from the first on
 --   r, d, x, c  as above       n  as above, but anew once the use fell below nine tenths of the first crossing
--- "q" says, by limit or operation that work waits for, the most urgent class (0 to 3) that waits: whoever is as urgent or
--- less, and needs the same, waits behind it; a state with it lives an hour at least. "h" is what had to stay in the present
--- pass of a release. Amounts have at most 14 digits: that is what the encoder of JSON writes in full.
+-- "q" says, by limit or operation that work waits for, the most urgent class (0 to 3) that waits: whoever is as urgent
+-- or less, and needs the same, waits behind it; a state with it lives an hour at least. "h" is what had to stay in the
+-- present pass of a release. Amounts have at most 14 digits: that is what the encoder of JSON writes in full.
 local SUBJECT, KEPT = 15, 600000 -- where the subject begins in the key of its state; milliseconds
 local time = redis.call('TIME')
 local now_text = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
@@ -33,7 +33,7 @@ local function calendar(counters, name, from, to)
       if counter.u > 0 or counter.m or counter.r or counter.d then
         fresh.o = {s = counter.s, e = counter.e, u = counter.u, m = counter.m, r = counter.r, d = counter.d}
       end
-    elseif now < counter.s and counter.s - now < 60000 then -- set back by a moment: what is used counts for both windows
+    elseif now < counter.s and counter.s - now < 60000 then -- set back a little: what is used counts for both
       return counter, counter.u + (before and before.e > now and before.u or 0)
     else
       fresh.u = counter.u + (before and before.e > from and before.u or 0)

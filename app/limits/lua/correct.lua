@@ -1,8 +1,10 @@
 -- Correct counters of one subject upward, to what the platform says of them, and block them until it lets us go on.
 -- KEYS[1] string: the subject's state (see common.lua)
--- ARGV[1] the plan (see decide.lua): the limits, each with the place 1   ARGV[2] JSON, for each of them
---   [least use, capacity as the platform says it, or 0 where it does not, blocked until, or 0]; milliseconds, whole units
--- Returns JSON: {v = "done" | "lost" | "unknown" | "clock", t = the server's time, l = names of limits whose use was raised}
+-- ARGV[1] the plan (see decide.lua): the limits, each with the place 1
+-- ARGV[2] JSON, for each of them [least use, capacity as the platform says it, or 0 where it does not, blocked until,
+--   or 0]; milliseconds, whole units
+-- Returns JSON: {v = "done" | "lost" | "unknown" | "clock", t = the server's time, l = names of limits that were
+--   raised}
 local plan, said = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local got = redis.call('MGET', 'smm:limits:epoch', KEYS[1])
 local epoch = got[1]

@@ -1,14 +1,18 @@
 -- Decide about one operation against all its limits at once: everything is consumed, or nothing.
--- KEYS[1] string: what was decided under this id, JSON; lives plan.k milliseconds, or twice the lease
+-- KEYS[1] string: what was decided under this id, JSON, lives plan.k milliseconds, or twice the lease: {o = operation,
+--   at = when, t = what it took: [limit, place of its subject, window's start or bucket, amount, and so on], m = the
+--   same by the estimate, of each [limit, place, window or bucket, amount, capacity, crossings, buckets or 0], e = end
+--   of the lease, s = subjects, z = "settled" or "refunded"}, or {w = 1, o = operation} while the work waits
 -- KEYS[2..] strings: states of the subjects (see common.lua)
--- ARGV[1] the plan, JSON: {c = rank of the class, o = operation, k = milliseconds an id is remembered, f = fields of the
---   hash of holds that concern the operation, n = true where it needs the account's token, z = true where nothing is kept
---   beyond the windows: no record of the id, no snapshot, and zero after a loss of Redis, l = limits}. A limit is [name,
---   place of its subject, ceiling for this class, capacity, cost (-1: the estimate), crossings, start, end, end of the
---   next window], or for a rolling one [..., crossings, width, buckets]; times in milliseconds, amounts in whole units of
---   the limit's currency
+-- ARGV[1] the plan, JSON: {c = rank of the class, o = operation, k = milliseconds an id is remembered, f = fields of
+--   the hash of holds that concern the operation, n = true where it needs the account's token, z = true where nothing
+--   is kept beyond the windows: no record of the id, no snapshot, and zero after a loss of Redis, l = limits}. A limit
+--   is [name, place of its subject, ceiling for this class, capacity, cost (-1: the estimate), crossings, start, end,
+--   end of the next window], or for a rolling one [..., crossings, width, buckets]; times in milliseconds, amounts in
+--   whole units of the limit's currency
 -- ARGV[2] one more field of the hash of holds, such as the tenant's
--- ARGV[3] "now", "defer", "release" or "peek": a refusal is counted as refused, as deferred, or not; a peek changes nothing
+-- ARGV[3] "now", "defer", "release" or "peek": a refusal is counted as refused, as deferred, or not; a peek changes
+--   nothing, and takes the id as new
 -- ARGV[4] the estimate, or absent   ARGV[5] milliseconds of lease, 0 or absent where nothing is to be settled
 -- ARGV[6] name of the pass of a release, or absent: within one, nothing overtakes what had to stay
 -- Returns JSON: {v = "allow" | "wait" | "again" | "lost" | "unknown" | "clock", t = the server's time,
@@ -190,7 +194,8 @@ if not peeking then
     end
     if limit[5] < 0 then
       spent = spent or {}
-      spent[#spent + 1] = {limit[1], limit[2], window, cost, limit[4], limit[6]}
+      local buckets = limit[9] and 0 or limit[8]
+      spent[#spent + 1] = {limit[1], limit[2], window, cost, limit[4], limit[6], buckets}
     end
   end
   if pass or count_of_limits > 0 then

@@ -1,9 +1,9 @@
 -- Say in a subject's state what work of its queue waits for: newcomers who need the same wait behind it.
--- KEYS[1] string: the subject's state (see common.lua); with lanes it lives an hour at least, and is marked again each minute
+-- KEYS[1] string: the subject's state (see common.lua); with lanes it lives an hour at least, and is marked each minute
 -- ARGV[1] JSON: {LANE: rank of the most urgent class that waits for it}; a lane is a limit or an operation
 -- ARGV[2] "whole": these are all lanes; "more": they are added, of two ranks of a lane the more urgent stays
--- Returns JSON: {v = "done" | "unknown"}. Lanes are written again before a new epoch begins, so that none is asked for; but
--- a state that is not there is made only where it is known that nothing is counted.
+-- Returns JSON: {v = "done" | "unknown"}. Lanes are written again before a new epoch begins, so that none is asked for;
+-- but a state that is not there is made only where it is known that nothing is counted.
 local got = redis.call('MGET', 'smm:limits:epoch', KEYS[1])
 local given, whole = cjson.decode(ARGV[1]), ARGV[2] == 'whole'
 local state = got[2] and cjson.decode(got[2])

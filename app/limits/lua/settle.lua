@@ -2,12 +2,13 @@
 -- given back may only be settled yet, because it was spent after all.
 -- KEYS[1] string: what was decided under this id (see decide.lua); lives ARGV[3] milliseconds from now at least
 -- KEYS[2..] strings: states of the subjects, in the order of the decision (see common.lua)
--- ARGV[1] "settle": money becomes ARGV[2], calls stay; "refund": all is given back; "lapse": the money is, where the lease is over
+-- ARGV[1] "settle": money becomes ARGV[2], calls stay; "refund": all is given back; "lapse": the money is, where the
+--   lease is over
 -- ARGV[2] what was spent, in whole units of the currency   ARGV[3] milliseconds an id is remembered
--- ARGV[4] the plan (see decide.lua), or absent: by it money is counted, in the present window and beyond any ceiling, where
---   nothing is known of the id
--- Returns JSON: {v = "done" | "before" (it was settled or given back) | "none" (nothing is known of this id) | "early" (the
---   lease is not over) | "lost" | "unknown" | "clock", t = the server's time}
+-- ARGV[4] the plan (see decide.lua), or absent: by it money is counted, in the present window and beyond any ceiling,
+--   where nothing is known of the id
+-- Returns JSON: {v = "done" | "before" (it was settled or given back) | "none" (nothing is known of this id) | "early"
+--   (the lease is not over) | "lost" | "unknown" | "clock", t = the server's time}
 -- A calendar window is adjusted while it is the present one or the one before; a rolling one while its bucket is there.
 local MOST = 99999999999999
 local mode, spent, remembered = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -43,26 +44,27 @@ for place = 2, #KEYS do
   states[place] = state
 end
 
--- The use after it, of a rolling window too; nil where the window of that time is not kept any more.
-local function adjust(counter, window, change)
-  if counter.w then
-    local kept, place = counter.b, counter.b and window - counter.f + 1
-    if kept and place >= 1 and place <= #kept then
-      kept[place] = math.min(math.max(kept[place] + change, 0), MOST)
-    elseif change > 0 and window >= math.floor(now / counter.w) - #(kept or {}) then -- nothing was in it yet
-      window = math.floor(now / counter.w)
-      counter.b = kept or {}
-      if not kept then counter.f = window end
-      place = math.max(#counter.b, window - counter.f + 1)
-      for gap = #counter.b + 1, place do counter.b[gap] = 0 end
-      counter.b[place] = math.min(counter.b[place] + change, MOST)
-    else
-      return nil
-    end
-    local sum = 0
-    for _, used in ipairs(counter.b) do sum = sum + used end
-    return sum
+-- Both give the use after it where the window goes on; nil where it is over, or is not kept any more. `buckets` is how
+-- many a rolling window has; what is given back needs none.
+local function adjust_rolling(counter, bucket, change, buckets)
+  local kept, newest = counter.b or {}, math.floor(now / counter.w)
+  local first = counter.b and counter.f or bucket
+  if change > 0 then
+    if bucket <= newest - buckets then return nil end
+    bucket = math.min(bucket, math.max(newest, first + #kept - 1)) -- the clock may have been set back
+    for _ = bucket, first - 1 do table.insert(kept, 1, 0) end
+    first = math.min(first, bucket)
+    for place = #kept + 1, bucket - first + 1 do kept[place] = 0 end
+    counter.b, counter.f = kept, first
   end
+  local place, sum = bucket - first + 1, 0
+  if not kept[place] then return nil end
+  kept[place] = math.min(math.max(kept[place] + change, 0), MOST)
+  for at = math.max(1, newest - first - (buckets or #kept) + 2), #kept do sum = sum + kept[at] end
+  return sum
+end
+
+local function adjust_calendar(counter, window, change)
   local which = counter.s == window and counter or counter.o
   if not which or which.s ~= window then return nil end
   if change < 0 then which.m = math.max(which.m or 0, which.u) end
@@ -71,12 +73,12 @@ local function adjust(counter, window, change)
 end
 
 local touched = {}
-local function change(name, place, window, amount, operation, levels, capacity)
+local function change(name, place, window, amount, capacity, levels, buckets)
   local state = states[place + 1]
   local counter = state and state.l[name]
   if not counter or amount == 0 then return end
-  local used = adjust(counter, window, amount)
-  if used and levels then tell(counter, used, levels, KEYS[place + 1], name, operation, capacity) end
+  local used = (counter.w and adjust_rolling or adjust_calendar)(counter, window, amount, buckets)
+  if used and levels then tell(counter, used, levels, KEYS[place + 1], name, record.o, capacity) end
   touched[place + 1] = true
 end
 
@@ -96,19 +98,19 @@ if not record then
       end
       state.t = math.max(state.t, till)
       local window = counter.s or math.floor(now / counter.w)
-      record.m[#record.m + 1] = {name, limit[2], window, 0, limit[4], limit[6]}
+      record.m[#record.m + 1] = {name, limit[2], window, 0, limit[4], limit[6], next_to and 0 or to}
     end
   end
 end
 
 local target = mode == 'settle' and spent or 0
 for _, one in ipairs(record.m or {}) do
-  change(one[1], one[2], one[3], target - one[4], record.o, one[6], one[5])
+  change(one[1], one[2], one[3], target - one[4], one[5], one[6], one[7])
   one[4] = target
 end
 if mode == 'refund' then
   local taken = record.t
-  for place = 1, #taken, 4 do change(taken[place], taken[place + 1], taken[place + 2], -taken[place + 3], record.o) end
+  for place = 1, #taken, 4 do change(taken[place], taken[place + 1], taken[place + 2], -taken[place + 3]) end
   record.t = {}
 end
 record.z = mode == 'settle' and 'settled' or 'refunded'
