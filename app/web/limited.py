@@ -108,7 +108,7 @@ class Rules:
         if caller is None and path.startswith(KEYED):
             return self.default
         for beginning, rule in self.paths:
-            if path == beginning or path.startswith(f"{beginning}/"):
+            if path == beginning or (beginning != FRONT and path.startswith(f"{beginning}/")):
                 return rule
         return self.callers.get(caller, self.default) if caller is not None else self.default
 
