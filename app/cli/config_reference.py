@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from app.catalog import COMMON_FIELDS, Docker, Limits, OneOff, Service, Weekly
+from app.catalog import COMMON_FIELDS, Docker, HttpLimit, Limits, OneOff, Operation, RateLimit, Service, Weekly
 from app.cli.config_values import default_of, environment_rows
 from app.health.probes import kinds
 from app.health.probing import ProbeModule
@@ -28,6 +28,12 @@ def markdown() -> str:
         _table(_KEYS, _fields(Limits)),
         "## The Docker engine, `[docker]`\n",
         _table(_KEYS, _fields(Docker)),
+        "## A limit, `[limits.NAME]`\n",
+        _table(_KEYS, _fields(RateLimit)),
+        "## An operation, `[operations.NAME]`\n",
+        _table(_KEYS, _fields(Operation)),
+        "## A limit of our own API, `[http.NAME]`\n",
+        _table(_KEYS, _fields(HttpLimit)),
         "## Kinds of service\n",
         *(part for name in sorted(kinds()) for part in _kind(kinds()[name])),
     ]
@@ -67,6 +73,8 @@ def _readings(probe: ProbeModule) -> Iterator[tuple[str, ...]]:
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
     described = model.model_json_schema(by_alias=True)["properties"]
     for name, field in model.model_fields.items():
+        if field.exclude:  # the table's own name
+            continue
         key = field.alias or name
         yield f"`{key}`", _kind_of_value(described.get(key, {})), _code(default_of(field)), field.description or ""
 
