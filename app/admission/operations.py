@@ -31,6 +31,10 @@ class Known:
         }
         return tuple(named[kind] for kind in self.kinds)
 
+    def key(self, account: str, request_id: str) -> str:
+        """The limiter's id of a decision. The id counts within its account: another account's may be the same."""
+        return f"{self.line(account)} {request_id}"
+
     def line(self, account: str) -> str:
         """`PLATFORM/ACCOUNT`: whose queue it joins when it has to wait."""
         return keys.account(self.operation.platform, account).removeprefix("account:")
@@ -84,10 +88,10 @@ def _compiled(operation: Operation, limits: Mapping[str, RateLimit]) -> Known:
 def ask(
     one: Known, *, account: str, tenant: str, request_id: str, counting: Counting = Counting.NOW, estimate: int = 0
 ) -> Ask:
-    """The question to the limiter. The id counts within its account: another account's may be the same."""
+    """The question to the limiter."""
     return Ask(
         plan=one.plan,
-        key=f"{one.line(account)} {request_id}",
+        key=one.key(account, request_id),
         subjects=one.subjects(account, tenant),
         scope=keys.tenant(tenant),
         counting=counting,
