@@ -51,6 +51,8 @@ def _counters() -> None:
     )
     op.create_index("ix_limit_windows_share", "limit_windows", ["limit_name", "share"])
     op.create_index("ix_limit_windows_end_at", "limit_windows", ["end_at"])
+    rolling_told = sa.text("told_level > 0 AND end_at IS NULL")
+    op.create_index("ix_limit_windows_told", "limit_windows", ["subject"], postgresql_where=rolling_told)
 
 
 def _log() -> None:

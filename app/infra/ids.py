@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 from app import clock
 
@@ -13,8 +14,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def uuid7(at: datetime | None = None) -> uuid.UUID:
     """A new id whose first 48 bits are `at` (default: now) in milliseconds since 1970."""
-    millis = (at or clock.now()) - _EPOCH
-    value = (millis // timedelta(milliseconds=1)) << 80 | int.from_bytes(os.urandom(10), "big")
+    return _made(at or clock.now(), os.urandom(10))
+
+
+def uuid7_named(at: datetime, name: str) -> uuid.UUID:
+    """The id of what `name` calls and `at` dates: the same for both each time, so that it is kept once."""
+    return _made(at, sha256(name.encode("utf-8", "surrogatepass")).digest()[:10])
+
+
+def _made(at: datetime, rest: bytes) -> uuid.UUID:
+    value = ((at - _EPOCH) // timedelta(milliseconds=1)) << 80 | int.from_bytes(rest, "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0b11 << 62) | 0b10 << 62
     return uuid.UUID(int=value)

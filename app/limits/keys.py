@@ -22,6 +22,18 @@ account's token waits) or `hint` (nothing waits), words for people."""
 CHANGED = f"{ROOT}changed"
 """Set of subjects whose state changed since the last snapshot."""
 
+TAKING = f"{ROOT}taking"
+"""The same set while a snapshot writes it down."""
+
+SNAPSHOT_AT = f"{ROOT}snapshot_at"
+"""String: when the last complete snapshot began, in milliseconds since 1970."""
+
+BEGINNING = f"{ROOT}beginning"
+"""String: whoever begins a new epoch after a loss; it lives a few seconds."""
+
+FILLED = f"{ROOT}filled"
+"""String `EPOCH SUBJECT`: up to which subject counters have been brought back."""
+
 CROSSINGS = f"{ROOT}crossings"
 """List of JSON: thresholds that were crossed, oldest first, until they are signals."""
 

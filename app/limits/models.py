@@ -35,6 +35,7 @@ class LimitWindowRow(Base):
     __table_args__ = (
         Index("ix_limit_windows_share", "limit_name", "share"),
         Index("ix_limit_windows_end_at", "end_at"),
+        Index("ix_limit_windows_told", "subject", postgresql_where=text("told_level > 0 AND end_at IS NULL")),
     )
 
     subject: Mapped[str] = mapped_column(Text, primary_key=True)
