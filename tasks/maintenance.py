@@ -8,6 +8,7 @@ from app.alerts import retention as alerts
 from app.health.availability import retention as availability
 from app.infra.apart import Steps
 from app.jobs import upkeep
+from app.limits import retention as limits
 from app.recovery import retention as recovery
 from tasks.base import JobContext, job
 
@@ -24,7 +25,13 @@ def retention(_ctx: JobContext) -> dict[str, object]:
     now, dropped, steps = clock.now(), dict[str, object](), Steps()
     with steps.step("partitions"):
         dropped |= upkeep.drop_old()
-    for name, domain in (("alerts", alerts), ("availability", availability), ("modes", modes), ("recovery", recovery)):
+    for name, domain in (
+        ("alerts", alerts),
+        ("availability", availability),
+        ("limits", limits),
+        ("modes", modes),
+        ("recovery", recovery),
+    ):
         with steps.step(name):
             dropped |= domain.drop_old(now)
     steps.conclude()

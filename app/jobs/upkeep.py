@@ -12,7 +12,13 @@ from app.infra.db import execute_once
 _REPLY_SUFFIX = ".reply.celery.pidbox"
 
 # What tells the age of a row: a job may end long after it was submitted, which is the time in its id.
-_COUNTS = {"job_history": "finished_at", "signals": "at", "system_health_log": "started_at", "alert_history": "at"}
+_COUNTS = {
+    "job_history": "finished_at",
+    "signals": "at",
+    "system_health_log": "started_at",
+    "alert_history": "at",
+    "rate_limit_log": "end_at",
+}
 
 
 def keeping_days() -> dict[str, int]:
@@ -23,6 +29,7 @@ def keeping_days() -> dict[str, int]:
         "signals": config.signal_days,
         "system_health_log": config.health_log_days,
         "alert_history": config.alert_days,
+        "rate_limit_log": config.limit_log_days,
     }
 
 

@@ -17,13 +17,16 @@ from app.config import settings
 from app.health import metrics as health_metrics
 from app.infra import adminkey, db, metrics, pool_size
 from app.jobs import metrics as engine_metrics
+from app.limits import metrics as limit_metrics
 from app.web import alertmanager, errors
 from app.web.api import (
+    admissions,
     alerts,
     availability,
     engine,
     health,
     jobs,
+    limits,
     modes,
     notifications,
     oncall,
@@ -33,7 +36,7 @@ from app.web.api import (
     silences,
     timeline,
 )
-from app.web.console import details, pages
+from app.web.console import details, limits_pages, pages
 from app.web.deps import authenticate
 from app.web.limited import Limited
 from app.web.links import pages as link_pages
@@ -58,6 +61,9 @@ def create_app() -> FastAPI:
     metrics.register_collector(health_metrics.catalogue, source="process")
     metrics.register_collector(alert_metrics.alerts, source="postgres")
     metrics.register_collector(mode_metrics.modes, source="postgres")
+    metrics.register_collector(mode_metrics.deferred, source="postgres")
+    metrics.register_collector(limit_metrics.windows, source="postgres")
+    metrics.register_collector(limit_metrics.upkeep, source="redis")
     app = FastAPI(
         title="smm-admin",
         version=__version__,
@@ -69,14 +75,16 @@ def create_app() -> FastAPI:
     )
     app.state.overviews = Overviews(config)
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(authenticate)], responses=_PROBLEMS)
-    watching = (health.api, availability.router, modes.router, pauses.router, recovery.router)
+    watching = (health.api, availability.router, modes.router, recovery.router)
     alerting = (alerts.router, silences.router, oncall.router, notifications.router)
-    for router in (jobs.router, engine.router, timeline.router, *watching, *alerting):
+    limiting = (admissions.router, limits.router, pauses.router)
+    for router in (jobs.router, engine.router, timeline.router, *watching, *limiting, *alerting):
         api.include_router(router)
     app.include_router(api)
     app.include_router(health.router)
     app.include_router(pages.router)
     app.include_router(details.router)
+    app.include_router(limits_pages.router)
     app.include_router(link_pages.router)
     alertmanager.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
