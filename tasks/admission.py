@@ -6,10 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from app import admission, signals
-from app.admission import admitting, holds, pauses, requests
+from app.admission import admitting, holds, pauses, releasing, requests
 from app.admission.answers import Outcome
 from app.infra.db import unit_of_work
-from tasks.base import JobContext, envelope, job
+from tasks.base import JobContext, envelope, job, tick
 from tasks.intake import CALLER, from_outside
 
 ON_SIGNAL = "tasks.admission.on_signal"
@@ -35,6 +35,12 @@ def keep_pauses(ctx: JobContext) -> None:
     with ctx.complete() as uow:
         pauses.expire(uow)
         uow.after_commit(holds.catch_up)
+
+
+@tick("tasks.admission.release")
+def release() -> None:
+    """Let go on what waits and may, in order, one account after another."""
+    releasing.release_due()
 
 
 @envelope("tasks.admission.submit")

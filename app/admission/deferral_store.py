@@ -74,7 +74,7 @@ _INSERT = """
 
 def insert(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> None:
     """Operations wait from now on, in the order given."""
-    uow.execute(_INSERT, rows=json.dumps(rows))
+    uow.execute(_INSERT, rows=json.dumps(rows, default=str))
 
 
 _JOINED = """

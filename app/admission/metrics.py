@@ -1,4 +1,4 @@
-"""What a scrape reads of the modes."""
+"""What a scrape reads of the modes, and of operations that wait."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 
 from app import catalog
-from app.admission import reading
+from app.admission import deferred_reading, reading
 from app.errors import Invalid
 from app.infra import db
 from app.infra.metrics.families import gauge
@@ -25,6 +25,24 @@ def modes() -> Iterator[Metric]:
         "1 while the mode is on, so that its operations fall back or wait.",
         ("mode",),
         [((name,), float(name in on)) for name in on | _named()],
+    )
+
+
+def deferred() -> Iterator[Metric]:
+    """How many operations wait, and for how long the oldest does, by class. Raises Transient without Postgres."""
+    with db.read_within(STATEMENT_SECONDS) as session:
+        waiting = deferred_reading.by_class(session)
+    yield gauge(
+        "smm_deferred_operations",
+        "Operations that wait until they may go on.",
+        ("class",),
+        [((name,), float(held.count)) for name, held in waiting.items()],
+    )
+    yield gauge(
+        "smm_deferred_oldest_seconds",
+        "Age of the operation that has waited for longest.",
+        ("class",),
+        [((name,), held.oldest_seconds) for name, held in waiting.items()],
     )
 
 

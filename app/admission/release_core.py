@@ -65,23 +65,21 @@ def reached_at(limit: RateLimit, rank: int, *, need: int, now: datetime) -> date
 
 def look_again_in(decision: Decision) -> timedelta | None:
     """How long after its decision another look at what had to stay may help; None where only an event can tell."""
-    waits = [_room_in(reading, decision) for reading in decision.readings if reading.room_at is not None]
+    full = [(reading, reading.room_at) for reading in decision.readings if reading.room_at is not None]
+    waits = [_room_at(reading, room, decision) - decision.at for reading, room in full]
     waits += [hold.until - decision.at for hold in decision.holds if hold.until is not None]
     endless = any(hold.until is None for hold in decision.holds)
     return None if endless or not waits else max(waits)
 
 
-def _room_in(reading: Reading, decision: Decision) -> timedelta:
-    """The script knows when room comes under the ceiling it was given, and not that the ceiling rises."""
-    assert reading.room_at is not None
-    room = reading.room_at
+def _room_at(reading: Reading, room: datetime, decision: Decision) -> datetime:
+    """The script knows when there is room under the ceiling it was given, and not that the ceiling rises."""
     limit, rank = reading.limit, decision.ask.plan.rank
-    is_full = reading.used + reading.cost > reading.ceiling  # else it is blocked, and the ceiling is not what stops it
-    if is_full and room == reading.ends_at and reading.capacity > 0:
-        need = -(-(reading.used + reading.cost) * limit.units // reading.capacity)
-        rises = reached_at(limit, rank, need=need, now=decision.at)
-        room = room if rises is None else min(room, rises)
-    return room - decision.at
+    if room != reading.ends_at or reading.used + reading.cost <= reading.ceiling or reading.capacity <= 0:
+        return room
+    need = -(-(reading.used + reading.cost) * limit.units // reading.capacity)
+    rises = reached_at(limit, rank, need=need, now=decision.at)
+    return room if rises is None else min(room, rises)
 
 
 def bounded(wait: timedelta | None) -> timedelta:

@@ -1,4 +1,4 @@
-"""Modes and pauses that are long over are forgotten."""
+"""Modes and pauses that are long over are forgotten, and operations that wait no more."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from app.infra import partitions
 
 
 def drop_old(now: datetime) -> dict[str, int]:
-    """Forget what ended more than `SMM_ALERT_DAYS` ago; how much of it. Raises Transient."""
-    before = now - timedelta(days=settings().alert_days)
-    return {table: partitions.delete_in_batches(table, "ended_at", before) for table in ("operation_modes", "pauses")}
+    """Forget what ended more than `SMM_ALERT_DAYS` ago, and `SMM_DEFERRED_DAYS`; how much of it. Raises Transient."""
+    config = settings()
+    kept = {
+        "operation_modes": config.alert_days,
+        "pauses": config.alert_days,
+        "deferred_operations": config.deferred_days,
+    }
+    return {
+        table: partitions.delete_in_batches(table, "ended_at", now - timedelta(days=days))
+        for table, days in kept.items()
+    }

@@ -6,7 +6,7 @@ Each step is one short transaction over rows that no one else holds (SKIP LOCKED
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -77,7 +77,7 @@ def relay() -> Relayed:
     except Transient as error:
         log.warning("nothing rung: the broker does not answer", error=str(error))
         return Relayed(taken_back=taken_back, expired=expired)
-    rung = _ring_due()
+    rung = ring_due()
     again = _ring_again({name: depth.depth for name, depth in depths.items()}) if seen.quiet else 0
     done = Relayed(taken_back, expired, rung, again)
     if taken_back or expired or again:
@@ -139,12 +139,15 @@ def _finish_expired(uow: UnitOfWork, row: Any) -> None:
         ending.call_back(uow, ended)
 
 
-def _ring_due() -> int:
+def ring_due() -> int:
+    """Ring what is due, in order; how many. Relays do it one after another, or the order would be lost between them."""
     bound = settings().doorbells_per_queue
-    with unit_of_work() as uow:
-        bells = [_bell(row) for row in relay_store.ring_due(uow, queues=wire.names(), bound=bound)]
-        _ring_after_commit(uow, bells, again=False)
-    return len(bells)
+    with unit_of_work() as turn:
+        relay_store.take_turn(turn)
+        with unit_of_work() as uow:
+            rows = relay_store.ring_due(uow, queues=wire.names(), bound=bound)
+            _ring_after_commit(uow, rows, again=False)
+    return len(rows)
 
 
 def _ring_again(depths: dict[str, int]) -> int:
@@ -154,19 +157,20 @@ def _ring_again(depths: dict[str, int]) -> int:
     would only add duplicates. Where some are missing, the ones rung longest ago are the ones to ring again.
     """
     first_wait = settings().ring_again_seconds
-    bells: list[wire.Doorbell] = []
+    missed: list[Any] = []
     with unit_of_work() as uow:
         for name, rung in relay_store.rung_per_queue(uow, wire.names()).items():
             missing = rung - depths.get(name, 0)
             if missing > 0:
-                rows = relay_store.ring_again(uow, queue=name, limit=missing, first_wait_seconds=first_wait)
-                bells.extend(_bell(row) for row in rows)
-        _ring_after_commit(uow, bells, again=True)
-    return len(bells)
+                missed += relay_store.ring_again(uow, queue=name, limit=missing, first_wait_seconds=first_wait)
+        _ring_after_commit(uow, missed, again=True)
+    return len(missed)
 
 
-def _ring_after_commit(uow: UnitOfWork, bells: list[wire.Doorbell], *, again: bool) -> None:
-    bells.sort(key=lambda bell: bell.priority)
+def _ring_after_commit(uow: UnitOfWork, rows: Sequence[Any], *, again: bool) -> None:
+    """RETURNING knows no order: bells ring by priority and then by age."""
+    ordered = sorted(rows, key=lambda row: (row.priority, row.not_before, row.id))
+    bells = [wire.Doorbell(str(row.id), row.task, row.queue, row.priority) for row in ordered]
 
     def ring() -> None:
         sent = wire.ring(bells, again=again)
@@ -176,7 +180,3 @@ def _ring_after_commit(uow: UnitOfWork, bells: list[wire.Doorbell], *, again: bo
 
     if bells:
         uow.after_commit(ring)
-
-
-def _bell(row: Any) -> wire.Doorbell:
-    return wire.Doorbell(str(row.id), row.task, row.queue, row.priority)

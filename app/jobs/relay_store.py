@@ -68,18 +68,41 @@ WITH room AS (
   ) AS j
 ), due AS (
   SELECT id FROM (
-    SELECT id, free, row_number() OVER (PARTITION BY queue ORDER BY priority, not_before) AS turn FROM candidates
+    SELECT id, free, row_number() OVER (PARTITION BY queue ORDER BY priority, not_before, id) AS turn FROM candidates
   ) AS ranked WHERE turn <= free
 )
 UPDATE jobs SET state = 'rung', ring_count = 1, rung_at = clock_timestamp()
 FROM due WHERE jobs.id = due.id
-RETURNING jobs.id, task, queue, priority
+RETURNING jobs.id, task, queue, priority, not_before
 """
+
+
+def take_turn(uow: UnitOfWork) -> None:
+    """Be the only one who rings what is due until this transaction ends."""
+    uow.execute("SELECT pg_advisory_xact_lock(hashtext('jobs:ring due'))")
 
 
 def ring_due(uow: UnitOfWork, *, queues: Sequence[str], bound: int) -> list[Any]:
     """Mark the due jobs that may be rung as rung."""
     return list(uow.execute(_RING_DUE, queues=list(queues), bound=bound, priorities=PRIORITIES))
+
+
+_ROOM = """
+SELECT q.queue, CASE WHEN EXISTS (SELECT 1 FROM queue_pauses p WHERE p.queue = q.queue) THEN 0 ELSE
+    greatest(:bound - (SELECT count(*) FROM (
+      SELECT 1 FROM jobs j WHERE j.queue = q.queue AND j.state = 'rung' LIMIT :bound) AS rung) - (
+      SELECT count(*) FROM (
+      SELECT 1 FROM jobs j WHERE j.queue = q.queue AND j.state = 'scheduled'
+         AND j.priority = ANY(CAST(:priorities AS smallint[])) AND j.not_before <= now() LIMIT :bound) AS due), 0)
+    END AS room
+FROM unnest(CAST(:queues AS text[])) AS q(queue)
+"""
+
+
+def room_per_queue(queues: Sequence[str], *, bound: int) -> dict[str, int]:
+    """How many more jobs each queue's workers can be told of: none while it is paused."""
+    rows = execute_once(_ROOM, queues=list(queues), bound=bound, priorities=PRIORITIES)
+    return {row.queue: row.room for row in rows}
 
 
 def rung_per_queue(uow: UnitOfWork, queues: Sequence[str]) -> dict[str, int]:
@@ -101,7 +124,7 @@ WITH quiet AS (
 )
 UPDATE jobs SET ring_count = ring_count + 1, rung_at = clock_timestamp()
 FROM quiet WHERE jobs.id = quiet.id
-RETURNING jobs.id, task, queue, priority
+RETURNING jobs.id, task, queue, priority, not_before
 """
 
 

@@ -76,6 +76,11 @@ ADMISSIONS = Counter(
     "Questions whether an operation may go on, by the answer: allow, wait or deny, and why.",
     ("operation", "decision", "reason"),
 )
+RELEASES = Counter(
+    "smm_releases_total",
+    "Operations that wait no more: released, expired, or dropped because they can never be done.",
+    ("outcome",),
+)
 SCRAPES = Counter("smm_scrapes_total", "Times that /metrics was read.")
 
 INSTRUMENTS: tuple[Instrument, ...] = (
@@ -99,5 +104,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     RECOVERY_RUNS,
     RECOVERY_STEPS,
     ADMISSIONS,
+    RELEASES,
     SCRAPES,
 )

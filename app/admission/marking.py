@@ -1,0 +1,79 @@
+"""What the limiter is told of queues: for what each one waits, and which ids do. Always while the queue is held.
+
+Postgres is what counts. Where Redis is away nothing is told, and the next look at the queue tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from app import clock
+from app.errors import Transient
+from app.infra.logging import get_logger
+from app.limits import lanes
+
+AT_ONCE = 500
+"""Queues, or ids, that are told in one round trip."""
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An id of an account (`PLATFORM/NAME`) under which an operation waits, until it is dropped."""
+
+    account: str
+    request_id: str
+    operation: str
+    expires_at: datetime
+
+
+def join(marks: Mapping[str, Mapping[str, int]], notes: Sequence[Note]) -> None:
+    """Operations have joined queues: newcomers wait behind them, and their ids are known. Never raises Transient."""
+    now = clock.now()
+    try:
+        mark(marks, whole=False)
+        for start in range(0, len(notes), AT_ONCE):
+            lanes.note_many([(_key(one), one.operation, _ms(one, now)) for one in notes[start : start + AT_ONCE]])
+    except Transient as error:
+        log.warning("newcomers do not know of those who wait until the next look at the queues", error=str(error))
+
+
+def tell(marks: Mapping[str, Mapping[str, int]], *, whole: bool) -> bool:
+    """`mark`; False where Redis is away."""
+    try:
+        mark(marks, whole=whole)
+    except Transient as error:
+        log.warning("newcomers are not told for what others wait until the next look", error=str(error))
+        return False
+    return True
+
+
+def mark(marks: Mapping[str, Mapping[str, int]], *, whole: bool) -> None:
+    """For what queues wait; `whole`: for nothing else. Raises Transient."""
+    told = list(marks.items())
+    for start in range(0, len(told), AT_ONCE):
+        lanes.mark_many({f"account:{account}": one for account, one in told[start : start + AT_ONCE]}, whole=whole)
+
+
+def forget(ids: Sequence[tuple[str, str]]) -> None:
+    """These ids wait no more, and did not go on: asked again, they are decided anew. Never raises Transient."""
+    try:
+        lanes.forget_many([key_of(account, request_id) for account, request_id in ids])
+    except Transient as error:
+        log.warning("ids of operations that do not wait any more are still known as waiting", error=str(error))
+
+
+def key_of(account: str, request_id: str) -> str:
+    """The key of the decision, as admission asks for it."""
+    return f"{account} {request_id}"
+
+
+def _key(one: Note) -> str:
+    return key_of(one.account, one.request_id)
+
+
+def _ms(one: Note, now: datetime) -> int:
+    return max(1000, round((one.expires_at - now).total_seconds() * 1000))
