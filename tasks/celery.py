@@ -10,11 +10,13 @@ from celery import Celery
 
 import celeryconfig
 from app import catalog, signals
+from app.admission import holds
 from app.alerts import actions as alert_actions
 from app.config import settings
 from app.infra import metrics, queue
 from app.infra.db import UnitOfWork
 from app.jobs import hooks, schedule
+from app.limits import rebuild
 from app.recovery import told
 from app.recovery.checks import CHECKS
 
@@ -34,6 +36,7 @@ def compose() -> None:
     signals.configure(celeryconfig.SUBSCRIPTIONS)
     hooks.on_dead(_record_death)
     alert_actions.use(told.actions_of)
+    rebuild.on_loss(holds.write_all)
     package = importlib.import_module("tasks")
     for module in pkgutil.iter_modules(package.__path__):
         if module.name not in _NOT_TASKS:

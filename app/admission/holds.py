@@ -60,24 +60,32 @@ class Held:
 
 
 def follow(scopes: Iterable[str]) -> None:
-    """Write these scopes as they are now; after a commit. Raises nothing for Redis or Postgres: `write_all` follows."""
+    """Write these scopes as they are now, and wake queues; after a commit. Raises nothing: `catch_up` will follow."""
     try:
-        if not _write_some(set(scopes)):
-            write_all()
+        freed = _write_some(set(scopes))
+        _wake(_write_all() if freed is None else freed)
     except SmmError as error:
         log.warning("what holds operations is not up to date in Redis; Postgres has it", error=str(error))
 
 
 def catch_up() -> None:
-    """`write_all` for those who come again each minute: raises nothing for Redis or Postgres."""
+    """Write everything as it is now, and wake queues. Raises nothing for Redis or Postgres."""
     try:
-        write_all()
+        _wake(_write_all())
     except SmmError as error:
         log.warning("what holds operations is not up to date in Redis; Postgres has it", error=str(error))
 
 
 def write_all() -> None:
-    """Write everything, and forget what holds no longer. Raises Transient; doing it again does no harm."""
+    """Write everything after a loss of Redis. Raises Transient; doing it again does no harm.
+
+    It wakes nobody and takes no lock: whoever noticed the loss may hold a queue.
+    """
+    _write_all()
+
+
+def _write_all() -> list[str]:
+    """Write everything, and forget what holds no longer; the scopes that were freed."""
     with redis.transient_errors():
         before = redis.client().hget(MOMENTS, "newest") or ""
     now = read()
@@ -87,20 +95,18 @@ def write_all() -> None:
     freed: list[str] = []
     for scopes in _parts(now.lines):
         freed += _run(now.moment, "part", now.of(scopes)) or ()
-    freed += _run(now.moment, "end", ()) or ()
-    _wake(freed)
+    return freed + (_run(now.moment, "end", ()) or [])
 
 
-def _write_some(scopes: Collection[str]) -> bool:
-    """False where Redis has lost the whole."""
+def _write_some(scopes: Collection[str]) -> list[str] | None:
+    """The scopes that were freed; None where Redis has lost the whole."""
     freed: list[str] = []
     for part in _parts(scopes):
         found = write(read(part), part)
         if found is None:
-            return False
+            return None
         freed += found
-    _wake(freed)
-    return True
+    return freed
 
 
 def write(now: Held, scopes: Collection[str]) -> list[str] | None:
@@ -119,8 +125,7 @@ def _wake(freed: Collection[str]) -> None:
     """Let those who waited try: only now does the limiter know that they may."""
     for part in _parts(set(freed)):
         with unit_of_work() as uow:
-            for scope in part:
-                queues.wake(uow, scope)
+            queues.wake(uow, *part)
 
 
 def _parts(scopes: Iterable[str]) -> Iterator[list[str]]:
@@ -135,9 +140,9 @@ def read(scopes: Collection[str] | None = None) -> Held:
         session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         moment: str = session.execute(text(_MOMENT)).scalar_one()
         found: dict[str, list[str]] = {}
-        for scope, line in _lines(session, scopes):
+        for scope, held in _lines(session, scopes):
             if scopes is None or scope in scopes:
-                found.setdefault(scope, []).append(line)
+                found.setdefault(scope, []).append(held)
     return Held(moment, {scope: "\n".join(dict.fromkeys(lines)) for scope, lines in found.items()})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app import jobs, signals
-from app.admission import holds, pause_store, queues, scopes
+from app.admission import holds, pause_store, scopes
 from app.admission.pause_store import Pause
 from app.catalog import CLASSES, did_you_mean
 from app.errors import Conflict, Invalid, NotFound, Problem
@@ -96,7 +96,6 @@ def lift(uow: UnitOfWork, scope: str, *, by: str, now: datetime, why: str = "", 
     for pause in ended:
         _end(uow, pause, at=now, by=by, why=why, forced=pause.holder != holder)
     if ended:
-        queues.wake(uow, scope)
         uow.after_commit(_followed([scope]))
     return ended
 
@@ -106,11 +105,8 @@ def expire(uow: UnitOfWork) -> list[Pause]:
     now, over = pause_store.due(uow, limit=AT_ONCE)
     for pause in over:
         _end(uow, pause, at=now, by="clock", why=TIME_IS_UP)
-    freed = sorted({pause.scope for pause in over})
-    for scope in freed:
-        queues.wake(uow, scope)
-    if freed:
-        uow.after_commit(_followed(freed))
+    if over:
+        uow.after_commit(_followed(sorted({pause.scope for pause in over})))
     if len(over) == AT_ONCE:
         jobs.submit(uow, KEEP, key="pauses")
     return over
@@ -129,8 +125,9 @@ def rank_of(name: str) -> int:
     return CLASSES.index(name)
 
 
-def _followed(freed: Sequence[str]) -> Callable[[], None]:
-    return lambda: holds.follow(freed)
+def _followed(changed: Sequence[str]) -> Callable[[], None]:
+    """Redis, and then the queues of what was freed: a queue that looks earlier finds itself held."""
+    return lambda: holds.follow(changed)
 
 
 def _end(uow: UnitOfWork, pause: Pause, *, at: datetime, by: str, why: str, forced: bool = False) -> None:

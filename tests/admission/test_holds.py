@@ -359,3 +359,64 @@ def test_a_mode_whose_time_is_up_holds_no_longer(scene: Scene) -> None:
     scene.ledger.sql("UPDATE operation_modes SET until = now() - interval '1 s'")
     scene.reconcile()
     assert mirrored() == {}
+
+
+@pytest.mark.parametrize("scope", ["all", "tenant:acme", "account:instagram/anna", "operation:sync"])
+def test_queues_that_may_have_waited_for_it_are_looked_at_once_it_is_gone_from_redis(scene: Scene, scope: str) -> None:
+    waits(scene)
+    pause(scope)
+    assert not is_due(scene)
+    lift(scope)
+    assert is_due(scene)
+
+
+def test_a_queue_is_looked_at_when_a_mode_or_a_service_lets_it_go(scene: Scene) -> None:
+    waits(scene)
+    scene.enter("by-hand", wait=["sync"])
+    assert not is_due(scene)
+    scene.leave("by-hand")
+    assert is_due(scene)
+    waits(scene)
+    scene.fall("qdrant")
+    scene.work()
+    assert not is_due(scene)
+    scene.rise("qdrant")
+    scene.work()
+    assert is_due(scene)
+
+
+def test_a_queue_is_looked_at_also_when_the_lifting_process_died(scene: Scene) -> None:
+    waits(scene)
+    pause("all")
+    scene.ledger.sql("UPDATE pauses SET ended_at = now()")
+    minute()
+    scene.work()
+    assert mirrored() == {}
+    assert is_due(scene)
+
+
+def test_whoever_writes_after_a_loss_takes_no_lock(scene: Scene) -> None:
+    waits(scene)
+    pause("all")
+    scene.ledger.sql("UPDATE pauses SET ended_at = now()")
+    with unit_of_work() as uow:
+        uow.execute("SELECT 1 FROM deferral_queues FOR UPDATE")
+        holds.write_all()
+    assert mirrored() == {}
+
+
+def waits(scene: Scene) -> None:
+    """An operation of an account's queue, which is looked at in an hour."""
+    scene.ledger.sql("DELETE FROM deferred_operations")
+    scene.ledger.sql(
+        "INSERT INTO deferral_queues (account, next_try_at) VALUES ('instagram/anna', now() + interval '1 hour')"
+        " ON CONFLICT (account) DO UPDATE SET next_try_at = excluded.next_try_at"
+    )
+    scene.ledger.sql(
+        "INSERT INTO deferred_operations (id, account, tenant, operation, rank, request_id, caller, reason, expires_at)"
+        " VALUES (gen_random_uuid(), 'instagram/anna', 'acme', 'sync', 2, 'x', 'test', 'pause', now() + interval '1 d')"
+    )
+
+
+def is_due(scene: Scene) -> bool:
+    return bool(scene.ledger.sql("SELECT next_try_at <= now() AS due FROM deferral_queues")[0].due)
