@@ -15,7 +15,7 @@ from app import clock
 from app.admission import answers, deferring, operations, queues
 from app.admission.answers import Answer, Outcome, Reason
 from app.admission.requests import Request
-from app.errors import Transient
+from app.errors import Invalid, Transient
 from app.infra import metrics
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
@@ -108,7 +108,7 @@ def _known(request: Request, decision: Decision) -> Answer:
     return Answer(request, Outcome.DENY, Reason.ENDED, "what this id had consumed was given back", replayed=True)
 
 
-def _of_deferred(request: Request, found: deferring.DeferredView) -> Answer:
+def _of_deferred(request: Request, found: deferring.DeferredView | deferring.Deferred) -> Answer:
     match found.state:
         case "waiting":
             outcome, reason, detail = Outcome.WAIT, Reason.KNOWN, "it waits already"
@@ -140,18 +140,22 @@ def _keep(given: Sequence[Answer], decisions: dict[int, Decision]) -> list[Answe
         wanted = [_wanted(given[place].request) for place in waits]
         deferred = deferring.defer_many(uow, wanted, [decisions.get(place) for place in waits])
         for place, one in zip(waits, deferred, strict=True):
-            kept[place] = replace(
-                given[place],
-                deferred_id=one.id,
-                position=one.position,
-                until=one.until or given[place].until,
-                replayed=one.replayed,
-            )
+            kept[place] = _waits(given[place], one)
         for place in jobs:
             kept[place] = replace(given[place], job_id=_submit(uow, given[place].request))
         for line in sorted({given[place].request.line for place in waits if given[place].reason is Reason.ORDER}):
             queues.wake(uow, f"account:{line}")
     return kept
+
+
+def _waits(answer: Answer, one: deferring.Deferred | Invalid) -> Answer:
+    """It waits now, or did before, or its queue is full."""
+    if isinstance(one, Invalid):
+        reason = Reason.KNOWN if one.problems[0].field == "id" else Reason.FULL
+        return replace(answer, outcome=Outcome.DENY, reason=reason, detail=str(one.problems[0]))
+    if one.replayed:
+        return _of_deferred(answer.request, one)
+    return replace(answer, deferred_id=one.id, position=one.position, until=one.until or answer.until)
 
 
 def _has_job(answer: Answer) -> bool:

@@ -36,6 +36,7 @@ class Reason(StrEnum):
     TOKEN = "token"  # noqa: S105 - the word, not one
     ORDER = "order"
     TOO_LARGE = "too_large"
+    FULL = "full"
     UNREACHABLE = "unreachable"
     ENDED = "ended"
 

@@ -15,27 +15,27 @@ port = 1
 platform = "instagram"
 capacity = 10
 window = "calendar"
-period = "hour"
+period = "month"
 
 [limits.api_rolling]
 platform = "instagram"
 capacity = 12
 window = "rolling"
-period = "hour"
+period = "month"
 reported_by = ["app_usage", "business_usage"]
 
 [limits.posts]
 platform = "instagram"
 capacity = 2
 window = "calendar"
-period = "day"
+period = "month"
 
 [limits.spend]
 currency = "usd"
 per = "tenant"
 capacity = 5
 window = "calendar"
-period = "day"
+period = "month"
 
 [operations.reply]
 platform = "instagram"
