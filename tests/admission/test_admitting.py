@@ -1,4 +1,4 @@
-"""One decision for all that may stop an operation, and the same answer however often, and after whatever, it is asked."""
+"""One decision for all that may stop an operation; the same answer however often, and after whatever, it is asked."""
 
 from __future__ import annotations
 
