@@ -1,4 +1,4 @@
-"""What people and programs are told of limits: one limit's document, lists, and the status. Pure; keys are a contract."""
+"""What people and programs are told of limits: one limit, lists, the status. Pure; the keys are a contract."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from app.catalog import CLASSES, RateLimit
 from app.catalog.limiting import MICRO
 from app.limits.core import Hold
 from app.limits.live import Figures
+from app.limits.models import LimitLogRow
 from app.limits.plans import crossings
 
 BACKGROUND = CLASSES.index("background")
@@ -108,6 +109,24 @@ def shown(found: Figures, now: datetime) -> dict[str, Any]:
         "refused": found.refused,
         "deferred": found.deferred,
         "as_of": clock.iso(found.at),
+    }
+
+
+def closed_shown(row: LimitLogRow) -> dict[str, Any]:
+    """A window that is over."""
+    return {
+        "account": account_of(row.subject),
+        "name": row.limit_name,
+        "since": clock.iso(row.start_at),
+        "until": clock.iso(row.end_at),
+        "used": row.used,
+        "peak": row.peak,
+        "limit": row.capacity,
+        "percentage": percentage(row.peak, row.capacity),
+        "refused": row.refused,
+        "deferred": row.deferred,
+        "full": row.full,
+        "full_in_a_row": row.full_in_a_row,
     }
 
 

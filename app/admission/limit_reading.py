@@ -123,10 +123,16 @@ def _scopes(limiting: Limiting, account: Account) -> list[str]:
     return scopes + [f"service:{name}" for name in dict.fromkeys(one for each in ours for one in each.requires)]
 
 
-def read_account(session: Session | None, account: Account, sight: Sight | None, now: datetime) -> AccountLimits:
-    """All of it. Without a session (Postgres is away) only what was seen, without a sight only what is stored."""
+def read_account(
+    session: Session | None, account: Account, sight: Sight | None, now: datetime, *, limit_name: str | None = None
+) -> AccountLimits:
+    """All of it, or one limit. Without a session (Postgres is away) only what was seen, without a sight only what is
+    stored. Raises Transient without either, NotFound for a limit that the catalogue has not."""
     limiting = catalog.current().limiting
     concerned = concerning(limiting, account)
+    if limit_name is not None:
+        wanted = known(limit_name)
+        concerned = [(limit, subject) for limit, subject in concerned if limit is wanted]
     line = waits = None
     if session is not None:
         line = waiting.line_of(session, account.line)
@@ -176,34 +182,47 @@ def stored_figures(row: LimitWindowRow, limit: RateLimit, now: datetime) -> Figu
     )
 
 
-def one(limit_name: str, account: Account | None, session: Session | None, now: datetime) -> dict[str, Any]:
+def known(limit_name: str) -> RateLimit:
+    """The limit of that name. Raises NotFound with a near one, if there is."""
+    limits = catalog.current().limiting.limits
+    if limit_name not in limits:
+        raise NotFound(f"no limit is named so{did_you_mean(limit_name, limits)}")
+    return limits[limit_name]
+
+
+def one(
+    limit_name: str, account: Account | None, session: Session | None, now: datetime, *, tenant: str | None = None
+) -> dict[str, Any]:
     """The document of one limit: of an account, else of whoever has used most of it. Raises NotFound, Transient."""
-    limiting = catalog.current().limiting
-    limit = limiting.limits.get(limit_name)
-    if limit is None:
-        raise NotFound(f"no limit is named so{did_you_mean(limit_name, limiting.limits)}")
-    subject = _subject(session, limit, account, now)
+    limit = known(limit_name)
+    subject = _subject(session, limit, account, tenant)
     found = _figures(session, limit, subject, now)
     waits: Sequence[Queued] = ()
     if session is not None:
-        users = [operation.name for operation in limiting.operations.values() if limit_name in operation.consumes]
+        operations = catalog.current().limiting.operations.values()
         kind, _, name = subject.partition(":")
-        narrowed = {kind: name} if kind in ("account", "tenant") else {}
-        waits = waiting.queued(session, users, **narrowed)
+        waits = waiting.queued(
+            session,
+            [operation.name for operation in operations if limit_name in operation.consumes],
+            account=name if kind == "account" else None,
+            tenant=name if kind == "tenant" else None,
+        )
     return limit_document.document(found, waits, now)
 
 
-def _subject(session: Session | None, limit: RateLimit, account: Account | None, now: datetime) -> str:
+def _subject(session: Session | None, limit: RateLimit, account: Account | None, tenant: str | None) -> str:
     if limit.per == "all":
         return keys.EVERYBODY
-    if account is not None and limit.per == "account":
+    if limit.per == "account" and account is not None:
         return account.subject
-    if account is not None and account.tenant is not None:
-        return keys.tenant(account.tenant)
+    if limit.per == "tenant" and tenant is not None:
+        return keys.tenant(storable(tenant))
     if session is None:
         raise Transient("Postgres does not answer: name an account")
     worst = reading.worst(session).get(limit.name)
-    return worst.subject if worst is not None else keys.account(limit.platform, "-")
+    if worst is not None:
+        return worst.subject
+    return keys.account(limit.platform, "-") if limit.per == "account" else keys.tenant("-")
 
 
 def _figures(session: Session | None, limit: RateLimit, subject: str, now: datetime) -> Figures:
@@ -216,3 +235,63 @@ def _figures(session: Session | None, limit: RateLimit, subject: str, now: datet
     if session is None:
         raise Transient("neither Redis nor Postgres answers")
     return _stored(session, limit, subject, now)
+
+
+def fullest(
+    session: Session, now: datetime, *, limit_name: str | None = None, limit: int = 50, after: str | None = None
+) -> dict[str, Any]:
+    """Open windows as of the last snapshot, the fullest first."""
+    limits = catalog.current().limiting.limits
+    if limit_name is not None:
+        known(limit_name)
+    rows = reading.windows(session, limit_name=limit_name, after=after, limit=limit + 1)
+    found = [figures for row in rows[:limit] if (figures := _of_row(row, limits, now)) is not None]
+    return {
+        "as_of": iso(max((figures.at for figures in found), default=now)),
+        "limits": [limit_document.shown(figures, now) for figures in found],
+        "next": reading.cursor(rows[limit - 1]) if len(rows) > limit else None,
+    }
+
+
+def _of_row(row: LimitWindowRow, limits: Mapping[str, RateLimit], now: datetime) -> Figures | None:
+    """None of a limit that the catalogue has not any more."""
+    limit = limits.get(row.limit_name)
+    return None if limit is None else stored_figures(row, limit, now)
+
+
+def history(
+    session: Session,
+    *,
+    account: Account | None = None,
+    tenant: str | None = None,
+    limit_name: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 100,
+) -> list[dict[str, Any]]:
+    """Windows that are over, the newest first."""
+    subject = keys.tenant(tenant) if tenant is not None and account is None else None
+    if account is not None:
+        subject = account.subject
+    rows = reading.history(session, subject=subject, limit_name=limit_name, since=since, until=until, limit=limit)
+    return [limit_document.closed_shown(row) for row in rows]
+
+
+def status_limits(session: Session, limiting: Limiting, now: datetime) -> dict[str, dict[str, Any]]:
+    """`rate_limits` of the status document, of what is stored."""
+    limits = limiting.limits
+    found = {name: _of_row(row, limits, now) for name, row in reading.worst(session).items()}
+    worst = {name: figures for name, figures in found.items() if figures is not None}
+    return limit_document.status_entries(limits.values(), worst, _full(session, limits, now))
+
+
+_FULL = f"""
+    SELECT wanted.name, (SELECT count(*) FROM limit_windows w
+            WHERE w.limit_name = wanted.name AND w.share >= 1 AND {reading.IS_LIVE}) AS full
+      FROM {reading.WANTED}"""
+
+
+def _full(session: Session, limits: Mapping[str, RateLimit], now: datetime) -> dict[str, int]:
+    """How many accounts have used all of each limit."""
+    rows = session.execute(text(_FULL), reading.wanted(limits, now))
+    return {row.name: row.full for row in rows}

@@ -66,6 +66,7 @@ def _print(document: dict[str, Any], now: datetime) -> None:
     print_table(
         ("service", "status", "since", "checked", "latency", "what"), rows, empty="no services in the catalogue"
     )
+    _print_limits(document["rate_limits"])
     for alert in document.get("alerts", ()):
         typer.echo(f"\n{alert['severity']}: {alert['service']} is {alert['issue']}\n  {alert['recommendation']}")
     if document.get("action_taken", "none") != "none":
@@ -75,6 +76,19 @@ def _print(document: dict[str, Any], now: datetime) -> None:
         typer.echo(f"\nmode {mode['name']} is on since {mode['since']}: {mode['reason']}")
     for notice in document["notices"]:
         typer.echo(f"\nnote: {notice}")
+
+
+def _print_limits(limits: dict[str, dict[str, Any]]) -> None:
+    """Of each limit of which anything is used, who has used most of it."""
+    used = [(name, given) for name, given in limits.items() if given["used"]]
+    if not used:
+        return
+    typer.echo("")
+    rows = [
+        (name, f"{given['used']:g}", f"{given['limit']:g}", given["percentage"], given["account"], given["full"] or "-")
+        for name, given in used
+    ]
+    print_table(("limit", "used", "of", "%", "fullest account", "accounts at 100 %"), rows, empty="")
 
 
 def _what(entry: dict[str, Any]) -> str:

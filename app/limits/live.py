@@ -101,18 +101,18 @@ def _calendar(
 ) -> Figures:
     is_open = "s" in known and moment(known["e"]) > at
     end = moment(known["e"]) if is_open else window_at(limit, at).end
-    now: Mapping[str, Any] = known if is_open else {}
+    used = known.get("u", 0) if is_open else sum(_amounts(known.get("b")))  # buckets: it was a rolling one until now
     return Figures(
         limit,
         subject,
         at,
-        used=now.get("u", 0),
-        capacity=min(limit.units, now.get("c", limit.units)),
+        used=used,
+        capacity=min(limit.units, known.get("c", limit.units)),
         resets_at=end,
         room_at=end,
         blocked_until=blocked,
-        refused=now.get("r", 0),
-        deferred=now.get("d", 0),
+        refused=known.get("r", 0) if is_open else 0,
+        deferred=known.get("d", 0) if is_open else 0,
     )
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
@@ -16,6 +17,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from app import clock
+from app.admission import limit_reading
+from app.admission.limit_reading import Account
 from app.alerts import reading
 from app.config import Settings
 from app.errors import Transient
@@ -25,6 +28,8 @@ from app.health.availability.budgets import WINDOW
 from app.infra import db
 from app.infra.plain import plain
 from app.jobs import queues
+from app.limits import live
+from app.limits.live import Sight
 from app.recovery import status
 from app.web.guarded import Guarded
 
@@ -40,6 +45,17 @@ READ_SECONDS = 2.5
 UPTIME_SECONDS = 30.0
 
 T = TypeVar("T")
+
+
+class Counters(StrEnum):
+    """How it stands with the counters of limits."""
+
+    WHOLE = "whole"
+    FILLING = "filling"
+    AWAY = "away"
+
+
+FILLING = "Redis lost its memory: counters of limits are coming back from the last snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +96,51 @@ class Overviews:
             "uptimes", self._read_uptimes, patience_seconds=LEDGER_SECONDS, fresh_seconds=UPTIME_SECONDS
         )
         self._messages = Guarded("redis", queues.read_messages, patience_seconds=REDIS_SECONDS)
+        self._filling = Guarded("counters", live.is_filling, patience_seconds=REDIS_SECONDS)
 
     async def current(self) -> Overview:
         """The stored overview, at most a second old; the watchdog's while Postgres does not answer within 2.5 s."""
-        stored, held, messages = await asyncio.gather(
-            self._stored.current(), self._ledger.current(), self._messages.current()
+        stored, held, messages, filling = await asyncio.gather(
+            self._stored.current(), self._ledger.current(), self._messages.current(), self._filling.current()
         )
         if stored is None:
             return Overview(plain(status.fallback(self._config, clock.now())))
         known = messages or queues.Messages(problem="Redis does not answer")
+        if filling:
+            stored = replace(stored, document={**stored.document, "notices": [*stored.document["notices"], FILLING]})
         return replace(stored, queues=None if held is None else plain(queues.document(held, known)))
 
     async def uptimes(self) -> Mapping[str, float | None]:
         """Percent of 30 days by service, at most half a minute old; None: nothing is known. Empty: not to be had."""
         return await self._uptimes.current() or {}
+
+    async def counters(self) -> Counters:
+        """Whether Redis has the counters, at most a second old."""
+        match await self._filling.current():
+            case None:
+                return Counters.AWAY
+            case filling:
+                return Counters.FILLING if filling else Counters.WHOLE
+
+    async def sight(self, account: Account) -> Sight | None:
+        """The live counters of an account; None while Redis does not answer in time, or has none."""
+        if await self.counters() is Counters.AWAY:
+            return None
+        looking = asyncio.get_running_loop().run_in_executor(self._few, limit_reading.look_at, account)
+        try:
+            async with asyncio.timeout(REDIS_SECONDS):
+                return await looking
+        except TimeoutError:
+            return None
+
+    async def stored(self, reader: Callable[[Session, datetime], T]) -> T | None:
+        """What Postgres has; None while it does not answer, which the status page has found out for all."""
+        if not (await self.current()).is_stored:
+            return None
+        try:
+            return await self.read(reader)
+        except Transient:
+            return None
 
     async def read(self, reader: Callable[[Session, datetime], T]) -> T:
         """What one page shows, read in a thread of few. Raises what `reader` does, Transient when it takes too long."""

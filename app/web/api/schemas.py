@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.admission.outcome_body import AdmissionOutcome
+from app.admission.requests import AdmissionRequest
 from app.jobs.intake import JobRequest
 from app.web.api import alert_bodies, modes, pauses, recovery
 
@@ -19,23 +21,31 @@ def body(component: str) -> dict[str, Any]:
 def components() -> dict[str, Any]:
     """The schemas FastAPI cannot see for itself: bodies, and the problem document of every error."""
     job = JobRequest.model_json_schema(ref_template=_REF)
-    definitions: dict[str, Any] = job.pop("$defs", {})
-    batch = {
-        "title": "JobBatch",
-        "type": "object",
-        "required": ["jobs"],
-        "additionalProperties": False,
-        "properties": {"jobs": {"type": "array", "items": {"$ref": "#/components/schemas/JobRequest"}}},
-    }
+    outcome = AdmissionOutcome.model_json_schema(ref_template=_REF)
+    definitions: dict[str, Any] = {**job.pop("$defs", {}), **outcome.pop("$defs", {})}
     return {
         **definitions,
         **alert_bodies.components(),
         **modes.components(),
         **pauses.components(),
         **recovery.components(),
+        "AdmissionRequest": AdmissionRequest.model_json_schema(ref_template=_REF),
+        "AdmissionBatch": _batch("AdmissionBatch", "admissions", "AdmissionRequest"),
+        "AdmissionOutcome": outcome,
         "JobRequest": job,
-        "JobBatch": batch,
+        "JobBatch": _batch("JobBatch", "jobs", "JobRequest"),
         "Problem": _PROBLEM,
+    }
+
+
+def _batch(title: str, member: str, component: str) -> dict[str, Any]:
+    items = {"type": "array", "items": {"$ref": f"#/components/schemas/{component}"}}
+    return {
+        "title": title,
+        "type": "object",
+        "required": [member],
+        "additionalProperties": False,
+        "properties": {member: items},
     }
 
 

@@ -1,4 +1,4 @@
-"""The geometry of the pages' small drawings: latency over time as steps, shares as bars. Pure; templates draw it."""
+"""The geometry of the pages' small drawings: latency over time, windows of limits, shares. Pure; templates draw it."""
 
 from __future__ import annotations
 
@@ -55,6 +55,55 @@ def latency(title: str, since: str, given: Mapping[str, Any], span: timedelta, n
         most=milliseconds(most) if measured else "",
         said=", ".join(parts),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class WindowChart:
+    """Windows of one limit over a span of time. `bars` are (left, top, width, height, tone) in WIDTH by HEIGHT.
+
+    `whole` is where all of the limit is.
+    """
+
+    name: str
+    title: str
+    since: str
+    bars: tuple[tuple[float, float, float, float, str], ...]
+    whole: float
+    said: str
+
+
+def windows(
+    name: str, title: str, given: Sequence[Mapping[str, Any]], span: timedelta, *, now: datetime
+) -> WindowChart | None:
+    """Of windows with `since`, `until`, `peak`, `limit`, `refused`, `deferred`; None without any."""
+    begun = now - span
+    drawn = [item for item in given if datetime.fromisoformat(item["until"]) > begun]
+    if not drawn:
+        return None
+    most = max(1.0, *(item["peak"] / item["limit"] for item in drawn)) * _HEADROOM
+    full = sum(item["peak"] >= item["limit"] for item in drawn)
+    refused, deferred = (sum(item[key] for item in drawn) for key in ("refused", "deferred"))
+    return WindowChart(
+        name=name,
+        title=title,
+        since=f"{title} ago",
+        bars=tuple(_bar(item, begun, span, most) for item in drawn),
+        whole=round(HEIGHT - HEIGHT / most, 1),
+        said=f"{len(drawn):,} windows, {full:,} of them full; {refused:,} refused, {deferred:,} deferred",
+    )
+
+
+def _bar(
+    item: Mapping[str, Any], begun: datetime, span: timedelta, most: float
+) -> tuple[float, float, float, float, str]:
+    since, until = (datetime.fromisoformat(item[key]) for key in ("since", "until"))
+    left = max(0.0, (since - begun) / span * WIDTH)
+    right = min(WIDTH, (until - begun) / span * WIDTH)
+    used = item["peak"] / item["limit"]
+    height = round(max(used / most * HEIGHT, 1.0), 1)
+    tone = "bad" if used >= 1 else "warn" if used >= 0.8 else "ok"
+    width = round(max(right - left - 1, _LEAST_WIDTH), 1)
+    return round(left, 1), round(HEIGHT - height, 1), width, height, tone
 
 
 @dataclass(frozen=True, slots=True)

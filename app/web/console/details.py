@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app import catalog, clock
 from app.catalog import Catalog
-from app.errors import Invalid, NotFound, Transient
+from app.errors import Invalid, NotFound
 from app.health.availability import document as availability
 from app.health.probes import kinds
 from app.recovery import control, reading, timeline
@@ -26,8 +26,6 @@ router = APIRouter(include_in_schema=False)
 OPEN_RUNS = 50
 RECENT_RUNS = 20
 
-T = TypeVar("T")
-
 
 @router.get("/services/{name}", response_class=HTMLResponse)
 async def service_page(request: Request, source: HealthSource, name: str) -> HTMLResponse:
@@ -35,7 +33,7 @@ async def service_page(request: Request, source: HealthSource, name: str) -> HTM
     status = (await source.current()).document
     if name not in status["services"]:
         return rendering.missing(request, "The catalogue has no such service.")
-    found = await _stored(source, lambda session, now: _service(session, name, now))
+    found = await source.stored(lambda session, now: _service(session, name, now))
     order = {kind: tuple(probe.READINGS) for kind, probe in kinds().items()}
     known = None if found is None else services.document(status, name, found[0])
     latencies = {} if found is None else found[1]
@@ -59,7 +57,7 @@ async def incident_page(request: Request, source: HealthSource, incident_id: UUI
 async def recovery_page(request: Request, source: HealthSource) -> HTMLResponse:
     """What is repaired now and was lately, what guards it, and what may be done."""
     current = _catalogue()
-    found = await _stored(source, lambda session, now: _recovery(session, current, now)) if current else None
+    found = await source.stored(lambda session, now: _recovery(session, current, now)) if current else None
     stop = control.kept(control.stop_file()) if found is None else None
     guards, open_runs, recent_runs = found or (None, [], [])
     page = recovery_view.recovery_page(
@@ -89,20 +87,10 @@ async def _about(
 ) -> HTMLResponse:
     """A page that is made of Postgres alone."""
     try:
-        page = await _stored(source, made)
+        page = await source.stored(made)
     except NotFound as error:
         return rendering.missing(request, f"{str(error).capitalize()}.")
     return rendering.away(request) if page is None else rendering.shown(template, request, page=page)
-
-
-async def _stored(source: Overviews, reader: Callable[[Session, datetime], T]) -> T | None:
-    """What Postgres has; None while it does not answer, which the status page has found out for all."""
-    if not (await source.current()).is_stored:
-        return None
-    try:
-        return await source.read(reader)
-    except Transient:
-        return None
 
 
 def _service(session: Session, name: str, now: datetime) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:

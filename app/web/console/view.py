@@ -13,6 +13,7 @@ from app.jobs import counting
 from app.jobs.core import UNCLAIMED, JobState
 from app.web.console.alerts_view import AlertRow, alert_rows
 from app.web.console.figures import GLYPHS, milliseconds, percent, readings, tone_of
+from app.web.console.limits_view import LimitRow, status_rows
 from app.web.console.moments import Moment, moment, parse
 from app.web.overview import Overview
 
@@ -105,6 +106,7 @@ class Page:
     unacked: str | None
     queue_problem: str | None
     complete: bool
+    limits: tuple[LimitRow, ...] = ()
     has_uptimes: bool = False
 
 
@@ -248,6 +250,7 @@ def page(
         unacked=None if queues is None or queues["unacked"] is None else _count(queues["unacked"]),
         queue_problem=None if queues is None else queues["problem"],
         complete=overview.is_stored,
+        limits=status_rows(document["rate_limits"]),
         has_uptimes=bool(uptimes),
     )
 
