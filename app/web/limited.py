@@ -6,13 +6,13 @@ is needed most.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import anyio
-import anyio.to_thread
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -46,7 +46,6 @@ WAIT_SECONDS = 1.0
 AWAY_SECONDS = 5.0
 """After Redis failed, how long it is not asked again, and then by one request only."""
 
-THREADS = 8
 MINUTE, SECOND = 60, 1
 LONGEST_CALLER = 200
 
@@ -169,11 +168,13 @@ class Limited:
 
 
 class Gate:
-    """The way to the limiter: never in the event loop's own thread, and closed for a while after Redis failed."""
+    """The way to the limiter, by a thread of its own: whoever comes while it asks is in the next trip, with the others."""
 
     def __init__(self) -> None:
+        self._line: list[tuple[Ask, asyncio.Future[Decision | None]]] = []
+        self._asking: asyncio.Task[None] | None = None
         self._away_until: float | None = None
-        self._threads: anyio.CapacityLimiter | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="http-limits")
 
     async def decide(self, ask: Ask) -> Decision | None:
         """What the limiter says; None while it cannot be asked."""
@@ -181,33 +182,42 @@ class Gate:
             if clock.monotonic() < self._away_until:
                 return None
             self._put_off()  # this request tries, the others go through meanwhile
-            return await self._in_a_thread(ask, trying=True)
-        return await self._in_a_thread(ask, trying=False)
-
-    async def _in_a_thread(self, ask: Ask, *, trying: bool) -> Decision | None:
-        if self._threads is None:  # made inside of an event loop
-            self._threads = anyio.CapacityLimiter(THREADS)
-        with anyio.move_on_after(WAIT_SECONDS):
-            return await anyio.to_thread.run_sync(
-                self._decide, ask, trying, abandon_on_cancel=True, limiter=self._threads
-            )
-        return None
-
-    def _decide(self, ask: Ask, trying: bool) -> Decision | None:
-        if self._away_until is not None and not trying:  # Redis failed while this request stood in line
-            return None
+        answer: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
+        self._line.append((ask, answer))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_for_all())
         try:
-            decision = deciding.decide(ask)
-        except SmmError as error:
-            if not trying:
-                log.warning("requests are not counted: Redis is away", error=str(error))
-            self._put_off()
+            async with asyncio.timeout(WAIT_SECONDS):
+                return await answer
+        except TimeoutError:
             return None
-        self._away_until = None
-        return decision
+
+    async def _ask_for_all(self) -> None:
+        while self._line:
+            line, self._line = self._line, []
+            asks = [ask for ask, _ in line]
+            found = await asyncio.get_running_loop().run_in_executor(self._thread, _decide_many, asks)
+            if found is None:
+                self._put_off()
+                line, self._line = line + self._line, []
+            else:
+                self._away_until = None
+            for place, (_, answer) in enumerate(line):
+                if not answer.done():
+                    answer.set_result(found[place] if found else None)
 
     def _put_off(self) -> None:
         self._away_until = clock.monotonic() + AWAY_SECONDS
+
+
+def _decide_many(asks: Sequence[Ask]) -> Sequence[Decision] | None:
+    try:
+        return deciding.decide_many(asks)
+    except SmmError as error:
+        log.warning("requests are not counted: Redis is away", error=str(error))
+    except Exception:
+        log.exception("requests are not counted")
+    return None
 
 
 def _caller(scope: Scope) -> str | None:
