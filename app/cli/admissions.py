@@ -23,6 +23,7 @@ from tasks.celery import compose
 app = typer.Typer(no_args_is_help=True, help="Operations that wait, and why; what would be answered now.")
 
 ANSWER_SECONDS = 3.0
+STATES = ("waiting", "released", "expired", "cancelled", "dropped", "any")
 _WORDS = {"allow": "it may go on", "wait": "it would wait", "deny": "it would be denied"}
 
 
@@ -39,7 +40,7 @@ def _compose() -> None:
 @app.command("list")
 def list_deferred(
     *,
-    state: str | None = typer.Option("waiting", help="waiting, released, expired, cancelled, dropped, or any."),
+    state: str = typer.Option("waiting", help="waiting, released, expired, cancelled, dropped, or any."),
     account: str | None = typer.Option(None, help="PLATFORM/NAME."),
     operation: str | None = typer.Option(None),
     tenant: str | None = typer.Option(None),
@@ -49,6 +50,8 @@ def list_deferred(
     as_json: bool = JsonOption,
 ) -> None:
     """Operations that wait, newest first."""
+    if state not in STATES:
+        raise Invalid([Problem("--state", f"must be {', '.join(STATES[:-1])} or {STATES[-1]}")], subject="arguments")
     with read_only() as session:
         found = deferring.list_deferred(
             session,

@@ -250,7 +250,7 @@ def page(
         unacked=None if queues is None or queues["unacked"] is None else _count(queues["unacked"]),
         queue_problem=None if queues is None else queues["problem"],
         complete=overview.is_stored,
-        limits=status_rows(document["rate_limits"]),
+        limits=status_rows(document.get("rate_limits", {})),
         has_uptimes=bool(uptimes),
     )
 
