@@ -168,7 +168,7 @@ class Limited:
 
 
 class Gate:
-    """The way to the limiter, by a thread of its own: whoever comes while it asks is in the next trip, with the others."""
+    """The way to the limiter, by a thread of its own: who comes while it asks is in the next trip."""
 
     def __init__(self) -> None:
         self._line: list[tuple[Ask, asyncio.Future[Decision | None]]] = []

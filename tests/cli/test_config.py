@@ -150,7 +150,7 @@ def test_the_examples_in_the_shipped_file_are_fine_once_uncommented(home: Path, 
     start = next(place for place, line in enumerate(lines) if line.startswith("# [services."))
     shown = [
         line[2:]
-        if line.startswith(("# [", "# ")) and (" = " in line or "[services" in line or "[modes" in line)
+        if line.startswith(("# [", "# ")) and (" = " in line or line.startswith(("# [services", "# [modes", "# [http")))
         else line
         for line in lines[start:]
     ]
@@ -166,3 +166,4 @@ def test_the_examples_in_the_shipped_file_are_fine_once_uncommented(home: Path, 
     assert {"qdrant", "n8n", "worker", "dashboard", "nightly-export"} <= set(found.services)
     assert {service.kind for service in found.services.values()} == set(kinds())
     assert {"no-vectors", "no-workflows"} <= set(found.modes)
+    assert {"default", "admin", "chat"} <= set(found.limiting.http)
