@@ -1,4 +1,4 @@
-"""A lost Redis: counters go on from what is known, never from zero, and nothing is decided before what holds is back."""
+"""A lost Redis: counters go on from what is known, never from zero; nothing is decided before what holds is back."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_the_window_before_is_written_with_its_last_figures(keeper: Keeper) -> N
 def test_a_window_that_was_closed_is_not_opened_again_by_what_the_state_remembers(keeper: Keeper) -> None:
     start_of_second()
     keeper.consume("acme", "short", times=2)
-    until(lambda: closing.close_due(), what="the closing of the window")
+    until(closing.close_due, what="the closing of the window")
     keeper.consume("acme", "calls")
     keeper.consume("acme", "short")
     snapshots.take()
