@@ -145,10 +145,11 @@ def _block(outcome: Outcome, limited: Limited, now: datetime, jitter: Jitter) ->
 
 
 def _spoken_of(uses: Sequence[Use], limited: Limited) -> Sequence[Use]:
-    """Those that name one of its figures; else those that name any; else those of the platform; else all."""
+    """Those that name one of its figures, else any; else the platform's own, which roll; else its others; else all."""
     choices = (
         [use for use in uses if set(use.limit.reported_by) & set(limited.sources)],
         [use for use in uses if use.limit.reported_by],
+        [use for use in uses if use.limit.platform is not None and use.limit.window == "rolling"],
         [use for use in uses if use.limit.platform is not None],
         uses,
     )

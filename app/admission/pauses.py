@@ -113,7 +113,10 @@ def expire(uow: UnitOfWork) -> list[Pause]:
 
 
 def read(session: Session, scope: str | None = None, *, limit: int | None = None) -> list[Pause]:
-    """The pauses that hold now, oldest first; with a scope, its own."""
+    """The pauses that hold now, oldest first; with a scope, its own. Raises Invalid for what is no scope."""
+    problems = list(scopes.problems(scope)) if scope is not None else []
+    if problems:
+        raise Invalid(problems, subject="pause")
     return pause_store.read(session, scopes=None if scope is None else [scope], limit=limit)
 
 
