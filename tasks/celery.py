@@ -10,7 +10,7 @@ from celery import Celery
 
 import celeryconfig
 from app import catalog, signals
-from app.admission import holds
+from app.admission import holds, queues
 from app.alerts import actions as alert_actions
 from app.config import settings
 from app.infra import metrics, queue
@@ -37,6 +37,7 @@ def compose() -> None:
     hooks.on_dead(_record_death)
     alert_actions.use(told.actions_of)
     rebuild.on_loss(holds.write_all)
+    rebuild.on_loss(queues.mark_all)
     package = importlib.import_module("tasks")
     for module in pkgutil.iter_modules(package.__path__):
         if module.name not in _NOT_TASKS:

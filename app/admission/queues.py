@@ -13,9 +13,12 @@ from app.admission import deferral_store, marking, operations
 from app.admission.release_core import lanes_after
 from app.catalog import CLASSES
 from app.infra.db import UnitOfWork, read_only
+from app.infra.logging import get_logger
 
 BATCH = 2000
 """Rows that are read, and queues that are marked, at a time."""
+
+log = get_logger(__name__)
 
 
 def wake(uow: UnitOfWork, *scopes: str) -> None:
@@ -46,8 +49,8 @@ def waiting(session: Session, lines: Sequence[str]) -> dict[str, dict[str, int]]
     return {row.account: dict(zip(CLASSES, row.waiting, strict=True)) for row in rows if any(row.waiting)}
 
 
-def mark_all() -> int:
-    """After a loss of Redis: say again for what all queues wait; how many there are. Raises Transient.
+def mark_all() -> None:
+    """After a loss of Redis: say again for what all queues wait. Raises Transient.
 
     Nothing is decided meanwhile, and no lock is taken: whoever noticed the loss may hold one of the queues.
     """
@@ -63,7 +66,8 @@ def mark_all() -> int:
         _unmark_gone(sorted(found))
         marked += len(found)
         if len(rows) < BATCH:
-            return marked
+            log.info("newcomers wait again behind those who waited before Redis was lost", queues=marked)
+            return
         after = (rows[-1].account, rows[-1].operation)
 
 

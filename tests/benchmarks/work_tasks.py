@@ -28,3 +28,8 @@ def busy(_ctx: JobContext, *, seconds: float) -> None:
 @celery.task(name="bench.bare", acks_late=True)
 def bare() -> None:
     """What a job is compared with: a Celery task under the same settings that does nothing."""
+
+
+@job("bench.published", published=True, allowed_queues=QUEUES)
+def published(_ctx: JobContext, *, number: int) -> None:
+    """What others may ask for."""
