@@ -15,7 +15,7 @@ from app.admission.limit_document import Queued
 _TOTAL = "waiting[1] + waiting[2] + waiting[3] + waiting[4]"
 _QUEUES = f"SELECT account, waiting, next_try_at, blocked_by FROM deferral_queues WHERE {_TOTAL} > 0"
 _QUEUED = """
-    SELECT operation, count(*) AS count, min(created_at) AS oldest_at FROM deferred_operations
+    SELECT operation, count(*) AS waiting, min(created_at) AS oldest_at FROM deferred_operations
      WHERE state = 'waiting' AND operation = ANY(:operations)"""
 
 
@@ -63,7 +63,7 @@ def queued(
             query += f" AND {name} = :{name}"
             wanted[name] = value
     rows = session.execute(text(f"{query} GROUP BY operation ORDER BY count(*) DESC, operation"), wanted)
-    return [Queued(row.operation, row.count, row.oldest_at) for row in rows]
+    return [Queued(row.operation, row.waiting, row.oldest_at) for row in rows]
 
 
 def _line(row: Row[Any]) -> Line:

@@ -29,7 +29,7 @@ AccountName = typer.Option(None, "--account", help="PLATFORM/NAME.")
 LimitName = typer.Option(None, "--limit", help="A limit of the catalogue.")
 TenantName = typer.Option(None, "--tenant", help="Whose limits by tenant are shown, too.")
 
-_ACTIONS = {"none": "", "warn": "warned", "pause_background": "background work waits", "wait": "everything waits"}
+_ACTIONS = {"none": "", "warn": "warned", "pause_background": "background work waits", "wait": "what needs it waits"}
 
 
 def register(cli: typer.Typer) -> None:
@@ -140,7 +140,10 @@ def print_waiting(found: Mapping[str, Any]) -> None:
         return
     classes = ", ".join(f"{count} {name}" for name, count in waiting.items() if count and name != "total")
     blocked = f" for {found['blocked_by']}" if found["blocked_by"] else ""
-    typer.echo(f"\n{waiting['total']} wait ({classes}){blocked}; next try at {found['next_try_at']}")
+    due = datetime.fromisoformat(found["next_try_at"]) <= clock.now()
+    typer.echo(
+        f"\n{waiting['total']} wait ({classes}){blocked}; next try {'now' if due else 'at ' + found['next_try_at']}"
+    )
     for line in found["queued_operations"]:
         typer.echo(f"  {line}")
 

@@ -42,7 +42,7 @@ def test_an_account_is_shown_with_bars_holds_and_who_waits(limits: Callable[...,
     assert lines[0].startswith("instagram/acme, as of 2")
     posts = next(line for line in lines if line.startswith("posts"))
     assert posts.split()[1:5] == ["2", "2", "100.0", f"[{'#' * 20}]"]
-    assert posts.endswith("everything waits")
+    assert posts.endswith("what needs it waits")
     api = next(line for line in lines if line.startswith("api "))
     assert api.split()[1:5] == ["4", "10", "40.0", f"[{'#' * 8}{'-' * 12}]"]
     assert "account:instagram/acme: background operations" in ran.out
@@ -83,7 +83,7 @@ def test_while_redis_is_away_stored_figures_are_shown(
     ran = limits("show", "--account", "instagram/acme")
     assert ran.code == 0
     assert "note: the counters do not answer" in ran.out
-    assert "everything waits" in ran.out
+    assert "what needs it waits" in ran.out
 
 
 def test_what_is_wrong_is_said_in_one_line(limits: Callable[..., Ran]) -> None:

@@ -46,7 +46,7 @@ def test_the_fullest_accounts_who_waits_and_what_is_held_back_are_shown(api: Tes
     pause("platform:instagram", reason="moving <house>", least=3)
     page = api.get("/limits").text
     text = words(page)
-    assert re.search(r"instagram/full &amp; co posts .*2 of 2 100 % .*everything waits .*api .*9 of 10 90 %", text)
+    assert re.search(r"instagram/full &amp; co posts .*2 of 2 100 % .*what needs it waits .*api .*9 of 10 90 %", text)
     assert text.index("full &amp; co") < text.index("instagram/half")
     assert 'href="/limits?account=instagram/full%20%26%20co"' in page
     assert "Waiting 1 operation " in text

@@ -89,8 +89,8 @@ def report(_caller: CurrentCaller, body: SentJson) -> dict[str, Any]:
             good.append((index, outcomes.parse(item)))
         except Invalid as error:
             rejected.append({"index": index, "errors": _errors(error)})
-    done = outcomes.report([outcome for _, outcome in good])
-    reported = [{"index": index, **plain(one)} for (index, _), one in zip(good, done, strict=True)]
+    all_done = outcomes.report([outcome for _, outcome in good])
+    reported = [{"index": index, **plain(one)} for (index, _), one in zip(good, all_done, strict=True)]
     return {"reported": reported, "rejected": rejected}
 
 

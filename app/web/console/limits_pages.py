@@ -21,7 +21,7 @@ from app.web.overview import Counters, HealthSource, Overviews
 
 router = APIRouter(include_in_schema=False)
 
-FULLEST = 60
+FULLEST = 40
 QUEUES = 50
 PAUSES = 50
 CLOSED = 1000

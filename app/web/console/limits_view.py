@@ -16,13 +16,16 @@ SPANS = (("24 h", timedelta(hours=24), timedelta(hours=2)), ("30 d", timedelta(d
 """How far back windows are drawn: title, span, and the longest window that is drawn so."""
 
 _TONES = {"none": "ok", "warn": "warn", "pause_background": "warn", "wait": "bad"}
-_NOTES = {"none": "", "warn": "", "pause_background": "background work waits", "wait": "everything waits"}
+_NOTES = {"none": "", "warn": "", "pause_background": "background work waits", "wait": "what needs it waits"}
 _EFFECTS = {"wait": "waits", "deny": "is denied", "token": "waits for the token", "hint": "falls back"}
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRow:
-    """One limit of one account. `width` and `marks` are of a bar of 100: used, and how far the classes may go."""
+    """One limit of one account. `width` and `marks` are of a bar of 100: used, and how far the classes may go.
+
+    `has_past`: only calendar windows are ever over.
+    """
 
     name: str
     account: str
@@ -34,6 +37,7 @@ class LimitRow:
     tone: str
     resets: str
     note: str
+    has_past: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,7 @@ def limit_row(given: Mapping[str, Any]) -> LimitRow:
         tone=_TONES[given["action"]],
         resets=f"free in {duration(float(given['seconds_to_reset']))}" if given["resets_at"] else "",
         note=f"blocked by the platform until {blocked}" if blocked else _NOTES[given["action"]],
+        has_past=given["window"] == "calendar",
     )
 
 
