@@ -28,8 +28,9 @@ class Window:
 def window_at(limit: RateLimit, now: datetime) -> Window:
     """The calendar window of `limit` that `now` is in.
 
-    Hours begin on the full hour of the zone's clock; one that a change of the clock repeats counts twice. A day begins
-    at its first moment, which is not 00:00 where the clock is put forward at midnight.
+    Hours begin on the full hour of the zone's clock; one that a change of the clock repeats counts twice, and where it
+    changes by half an hour, that belongs to the hour before. A day begins at its first moment, which is not 00:00 where
+    the clock is put forward at midnight.
     """
     follows = _follows(limit)
     start = _start(limit, now)
@@ -53,8 +54,7 @@ def _start(limit: RateLimit, now: datetime) -> datetime:
         case "minute":
             return now.astimezone(UTC).replace(second=0, microsecond=0)
         case "hour":
-            past = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-            return (local.astimezone(UTC) - past).replace(microsecond=0)
+            return _full_hour(local, zone)
         case "day":
             return _midnight(local, zone)
         case "week":
@@ -72,7 +72,7 @@ def _follows(limit: RateLimit) -> Callable[[datetime], datetime]:
         case "minute":
             return lambda start: start + timedelta(minutes=1)
         case "hour":
-            return lambda start: start + _HOUR
+            return lambda start: _hour_after(start, zone)
         case "day":
             return lambda start: _midnight(_noon(start, zone) + timedelta(days=1), zone)
         case "week":
@@ -81,6 +81,24 @@ def _follows(limit: RateLimit) -> Callable[[datetime], datetime]:
             return lambda start: _midnight(_noon(start, zone).replace(day=1) + timedelta(days=32), zone, day=1)
         case seconds:
             return lambda start: start + timedelta(seconds=float(seconds))
+
+
+def _full_hour(local: datetime, zone: ZoneInfo) -> datetime:
+    past = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+    now = local.astimezone(UTC)
+    start = now - past
+    if start.astimezone(zone).utcoffset() == local.utcoffset():
+        return start
+    start = _hour_after(start - 3 * _HOUR, zone)
+    while (following := _hour_after(start, zone)) <= now:
+        start = following
+    return start
+
+
+def _hour_after(start: datetime, zone: ZoneInfo) -> datetime:
+    """The full hour on the wall that is an hour away, or the next one where none is."""
+    end = start + _HOUR
+    return end + timedelta(minutes=-end.astimezone(zone).minute % 60)
 
 
 def _noon(moment: datetime, zone: ZoneInfo) -> datetime:
