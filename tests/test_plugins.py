@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,7 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import ValidationError
 
-from app.catalog import Docker
+from app import clock
+from app.admission.platform import RETRY_AFTER, PlatformError, Reading, Sent, Trouble
+from app.admission.platforms import platforms
+from app.catalog import NAME, Docker
 from app.health.probes import kinds
 from app.health.probing import Outcome, Target
 from app.infra import queue
@@ -45,8 +49,6 @@ def _at_port(url: str, port: int) -> str:
 @pytest.fixture
 def cases(database: str, redis_server: str, tmp_path: Path) -> Iterator[dict[str, dict[str, Case]]]:
     """Per kind: a real thing that is well, one that is not, and one that never answers."""
-    from app import clock
-
     before = queue.names()
     queue.configure(["default"])
     entry = json.dumps({"at": time.time(), "queues": ["default"]})
@@ -187,6 +189,48 @@ def test_a_probe_of_a_thing_that_hangs_ends_at_its_timeout(kind: str, cases: dic
     verdict = kinds()[kind].probe(case.target, kinds()[kind].Options.model_validate(case.options))
     assert time.monotonic() - started < TIMEOUT_SECONDS + 0.5
     assert not isinstance(verdict, Outcome) or verdict.error.code == "timeout"
+
+
+@pytest.mark.parametrize("name", platforms())
+def test_a_platform_is_described(name: str):
+    module = platforms()[name]
+    assert re.fullmatch(NAME, module.PLATFORM)
+    assert module.__name__.rpartition(".")[2] == name.replace("-", "_"), "the file is named as the platform"
+    assert module.SUMMARY
+    assert module.__doc__
+    assert "https://" in module.__doc__, "where the platform describes it"
+    assert RETRY_AFTER in module.HEADERS
+    assert all(header == header.lower() for header in module.HEADERS)
+
+
+@pytest.mark.parametrize("name", platforms())
+def test_an_answer_of_a_platform_that_says_nothing_is_read_as_nothing(name: str):
+    assert platforms()[name].read(Sent(status=200), clock.now()) == Reading()
+
+
+@pytest.mark.parametrize("name", platforms())
+def test_a_429_of_any_platform_is_a_rate_limit(name: str):
+    found = platforms()[name].read(Sent(status=429, headers={RETRY_AFTER: "7"}), clock.now())
+    assert found.trouble is Trouble.RATE_LIMITED
+    assert found.limited is not None
+    assert found.limited.wait is not None
+    assert found.limited.wait.total_seconds() == 7
+
+
+@pytest.mark.parametrize("name", platforms())
+@pytest.mark.parametrize("text", ["", "null", "[1]", "{", '{"a": {"b": [null]}}', "s3cret", "[" * 5000, "\ud800"])
+def test_nonsense_from_a_platform_is_borne_and_not_repeated(name: str, text: str):
+    module = platforms()[name]
+    sent = Sent(
+        status=599,
+        headers=dict.fromkeys(module.HEADERS, text),
+        error=PlatformError(-1, 10**12, text),
+        publishing_limit={"quota_usage": text, "config": text},
+    )
+    found = module.read(sent, clock.now())
+    assert found.limited is None
+    assert found.trouble is Trouble.UNKNOWN
+    assert "s3cret" not in repr(found)
 
 
 def _run(kind: str, case: Case) -> Outcome:

@@ -1,4 +1,4 @@
-"""What may be done now: modes, and (later) limits and pauses."""
+"""What may be done now: one decision over limits, pauses, modes and services; and what waits. Modes are told here."""
 
 from app.admission.checks import catalog_problems
 from app.admission.core import Effect, Hold
