@@ -80,6 +80,8 @@ def _report(outcome: Outcome, now: datetime, jitter: Jitter) -> Done:
     operation = outcome.known.operation
     reading = platforms.read(operation.platform, outcome.sent, now)
     notes = list(reading.notes)
+    if not outcome.refund and outcome.id is not None:
+        settling.arrive(outcome.key, outcome.subjects)  # before the figures: they count this call already
     corrected = _correct(outcome, reading.usages)
     blocked = _block(outcome, reading.limited, now, jitter) if reading.limited is not None else ()
     notes += _keep(sorted({block.subject for block in blocked}))

@@ -14,6 +14,7 @@ from app.limits.plans import Plan
 from app.limits.wire import Script
 
 _SETTLE = Script("settle")
+_ARRIVE = Script("arrive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,15 @@ def lapse(key: str, subjects: Sequence[str]) -> bool:
     By the server's clock: False where the lease still runs, or as `give_back`. Raises Transient.
     """
     return _all("lapse", [Spending(key, subjects, 0)])[0]
+
+
+def arrive(key: str, subjects: Sequence[str]) -> bool:
+    """The call of this id was made by now: rolling windows count it from now on, as the platform does, and not from the
+    moment it was allowed. Counts once; False where nothing is known of the id. Raises Transient.
+    """
+    named = [keys.RECORD + key, *(keys.STATE + subject for subject in subjects)]
+    [answer] = ask_all(_ARRIVE, 1, lambda _place, _now: (named, []), lambda _place: subjects)
+    return answer["v"] == "done"
 
 
 def _all(mode: str, spendings: Sequence[Spending]) -> list[bool]:

@@ -24,7 +24,7 @@ def main(url: str, key: str, plan: list[dict[str, object]], seconds: float) -> N
             "expires_at": (datetime.now(UTC) + timedelta(seconds=patience)).isoformat(),
             "task": {
                 "task": "tests.call_platform",
-                "queue": "bulk",
+                "queue": "high",
                 "kwargs": {
                     "account": entry["account"],
                     "what": entry["what"],

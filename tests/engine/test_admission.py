@@ -25,9 +25,9 @@ from tests.fixtures.stack import Stack, eventually
 
 pytestmark = pytest.mark.slow
 
-WINDOW = 6
-HOUSE, PLATFORM = 60, 66
-LOADED_WINDOWS = 3
+WINDOW = 12
+HOUSE, PLATFORM = 36, 40
+LOADED_WINDOWS = 2
 ACCOUNTS = ("17841400000000001", "17841400000000002")
 DRIVERS = 3
 
@@ -160,7 +160,7 @@ def test_five_times_the_capacity_is_neither_refused_nor_wasted_nor_lost(product:
     answers = drive(product)
     offered = len(answers)
     assert offered >= 4.9 * HOUSE * LOADED_WINDOWS * len(ACCOUNTS)
-    eventually(is_over, within=60, what=lambda: f"all is done\n{product.tail()}")
+    eventually(is_over, within=90, what=lambda: f"all is done\n{product.tail()}")
 
     assert platform.refused == []
 
