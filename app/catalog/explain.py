@@ -82,4 +82,4 @@ def _message(item: ErrorDetails, last: str | int, known: frozenset[str]) -> str:
 
 
 def _short(value: Any) -> Any:
-    return f"{value:g}" if isinstance(value, float) else value
+    return value if not isinstance(value, float) else f"{value:.0f}" if value.is_integer() else f"{value:g}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
 
 from app.catalog.alerting import Table, Texts, _zone
 from app.catalog.explain import did_you_mean, explain
@@ -28,7 +28,34 @@ LARGEST = 10**13
 PERIODS = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0, "week": 604_800.0, "month": 2_592_000.0}
 """Names of periods and their lengths in seconds; a calendar day, week or month may be shorter or longer."""
 
+LONGEST = 2_678_400
+"""Seconds of any window, and of any wait: 31 days."""
+
+
+def _period(value: object) -> object:
+    whole = isinstance(value, int | float) and not isinstance(value, bool) and 1 <= value <= LONGEST and value % 1 == 0
+    if not whole and not (isinstance(value, str) and value in PERIODS):
+        raise ValueError(f"must be minute, hour, day, week, month, or whole seconds from 1 to {LONGEST}")
+    return value
+
+
+def _cost(value: object) -> object:
+    if value != "estimate" and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError('must be a whole number, or "estimate"')
+    return value
+
+
+def _rising(shares: tuple[float, ...]) -> tuple[float, ...]:
+    if not shares:
+        raise ValueError("must not be empty")
+    if list(shares) != sorted(set(shares)):
+        raise ValueError("must rise, such as [0.8, 0.95, 1.0]")
+    return shares
+
+
 Share = Annotated[Figure, Field(ge=0, le=10)]
+Period = Annotated[Literal["minute", "hour", "day", "week", "month"] | float, BeforeValidator(_period)]
+Cost = Annotated[int | Literal["estimate"], BeforeValidator(_cost)]
 
 
 class RateLimit(Table):
@@ -38,22 +65,17 @@ class RateLimit(Table):
     description: str = Field(default="", max_length=500, description="for people")
     platform: Label | None = Field(default=None, description="whose limit it is; the house's own where it is nobody's")
     per: Literal["account", "tenant", "all"] = Field(default="account", description="who has a counter of its own")
-    capacity: Figure = Field(gt=0, description="calls in a window, or dollars where the currency is usd")
     currency: Literal["calls", "usd"] = Field(default="calls", description="what is counted")
+    capacity: Figure = Field(gt=0, description="calls in a window, or dollars where the currency is usd")
     window: Literal["calendar", "rolling"] = Field(
         description="calendar: it starts anew with each period; rolling: any stretch of time of that length"
     )
-    period: Literal["minute", "hour", "day", "week", "month"] | Seconds = Field(
-        description="the window's length: minute, hour, day, week, month, or seconds"
-    )
+    period: Period = Field(description="the window's length: minute, hour, day, week, month, or seconds")
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
         default="UTC", description="where the calendar's days, weeks and months begin at midnight"
     )
-    warn_at: tuple[Share, ...] = Field(
-        default=(0.8, 0.95, 1.0),
-        min_length=1,
-        max_length=10,
-        description="shares whose crossing is told, once each",
+    warn_at: Annotated[tuple[Share, ...], AfterValidator(_rising)] = Field(
+        default=(0.8, 0.95, 1.0), max_length=10, description="shares whose crossing is told, once each"
     )
     ceilings: dict[Class, Share] = Field(
         default={"background": 0.95},
@@ -70,17 +92,16 @@ class RateLimit(Table):
         default=3, ge=1, le=1000, description="windows in a row at the limit after which people are told"
     )
 
-    @model_validator(mode="after")
-    def _fits(self) -> RateLimit:
-        if not 1 <= self.units <= LARGEST:
-            raise ValueError(f"capacity must be at least one unit and at most {LARGEST}")
-        if self.currency == "calls" and self.capacity != int(self.capacity):
-            raise ValueError("capacity must be a whole number of calls")
-        if not isinstance(self.period, str) and not (1 <= self.period <= 2_678_400 and self.period == int(self.period)):
-            raise ValueError("period must be minute, hour, day, week, month, or whole seconds from 1 to 2678400")
-        if list(self.warn_at) != sorted(set(self.warn_at)):
-            raise ValueError("warn_at must rise")
-        return self
+    @field_validator("capacity")
+    @classmethod
+    def _countable(cls, value: float, info: ValidationInfo) -> float:
+        """The limiter counts in whole units, and exactly."""
+        if info.data.get("currency") == "usd":
+            if not 1 <= round(value * MICRO) <= LARGEST:
+                raise ValueError(f"must be dollars from 0.000001 to {LARGEST // MICRO}")
+        elif value > LARGEST or value % 1:
+            raise ValueError(f"must be a whole number of calls, at most {LARGEST}")
+        return value
 
     @property
     def units(self) -> int:
@@ -104,13 +125,13 @@ class Operation(Table):
     description: str = Field(default="", max_length=500, description="for people")
     platform: Label | None = Field(default=None, description="where it is done")
     urgency: Class = Field(default="normal", alias="class", description="critical, interactive, normal or background")
-    consumes: dict[str, Count | Literal["estimate"]] = Field(
+    consumes: dict[str, Cost] = Field(
         default_factory=dict, description='how much of which limit: {instagram_api = 1, tenant_spend = "estimate"}'
     )
     requires: Texts = Field(default=(), max_length=20, description="services; while one is down the operation waits")
     requires_token: bool = Field(default=False, description="true: it waits while the account's token is not usable")
     expires_seconds: Seconds = Field(
-        default=86_400, ge=1, le=2_678_400, description="how long it may wait before it is dropped"
+        default=86_400, ge=1, le=LONGEST, description="how long it may wait before it is dropped"
     )
     fall_back: str = Field(default="", max_length=500, description="what to do instead, told to whoever has to wait")
     unreachable: Literal["refuse", "allow"] = Field(
@@ -138,6 +159,13 @@ class HttpLimit(Table):
         description="beginnings of paths, up to a slash; the longest one counts, and `/` is the front page alone",
     )
     callers: Texts = Field(default=(), max_length=100, description="names of keys; without a path, the caller decides")
+
+    @field_validator("burst")
+    @classmethod
+    def _of_a_rate(cls, value: int, info: ValidationInfo) -> int:
+        if value and info.data.get("rate") == 0:
+            raise ValueError("is not looked at while rate is 0")
+        return value
 
 
 class Limiting(BaseModel):
@@ -194,21 +222,34 @@ def _dangling(
             yield Problem(f"{path}.consumes.{name}", f'there is no limit "{name}"{did_you_mean(name, written)}')
         elif limit is not None and cost == "estimate" and limit.currency != "usd":
             yield Problem(f"{path}.consumes.{name}", "only a limit in usd is consumed by an estimate")
-        elif limit is not None and isinstance(cost, int) and not 1 <= cost <= limit.units:
-            yield Problem(f"{path}.consumes.{name}", f"must lie between 1 and the limit's capacity, {limit.units}")
+        elif limit is not None and isinstance(cost, int):
+            most = min(limit.units, limit.ceiling(operation.rank))
+            if not 1 <= cost <= most:
+                said = (
+                    f"must lie between 1 and {most}, which is all that {operation.urgency} work may use of this limit"
+                )
+                yield Problem(f"{path}.consumes.{name}", said)
     for place, name in enumerate(operation.requires):
         if name not in services:
             yield Problem(f"{path}.requires[{place}]", f'there is no service "{name}"{did_you_mean(name, services)}')
 
 
 def _twice(http: Mapping[str, HttpLimit]) -> Iterator[Problem]:
-    for field, words in (("paths", r"^/[\x21-\x7e]*$"), ("callers", r"^.{1,200}$")):
+    for field, (words, wanted) in _WORDS.items():
         seen: dict[str, str] = {}
         for limit in http.values():
             for place, word in enumerate(getattr(limit, field)):
                 path = f"http.{limit.name}.{field}[{place}]"
+                same = word.rstrip("/") if field == "paths" else word
                 if not re.fullmatch(words, word):
-                    yield Problem(path, f"must match {words}")
-                elif word in seen:
-                    yield Problem(path, f"is in http.{seen[word]}.{field} already")
-                seen.setdefault(word, limit.name)
+                    yield Problem(path, f"must be {wanted}")
+                elif same in seen:
+                    yield Problem(path, f"is in http.{seen[same]}.{field} already")
+                seen.setdefault(same, limit.name)
+
+
+_WORDS = {
+    "paths": (r"/[^\s?#\x7f-\U0010ffff]*", "the beginning of a path, such as /api/v1/chat"),
+    "callers": (r".{1,200}", "the name of a key"),
+}
+"""What may stand in the lists of [http.NAME], and how that is said."""
