@@ -86,9 +86,9 @@ def apply(
     about_health = signal.kind.startswith("health.")
     if about_health:
         actions.take_turn(uow, [item.service for item in raises if item.service])
-    locked = _lock(uow, [item.fingerprint for item in raises], list(ends), signal.subject)
+    locked = _lock(uow, [item.fingerprint for item in raises], list(ends.values()))
     known = {row.fingerprint: row for row in locked}
-    touched = [row.id for row in locked if row.subject == signal.subject and row.rule in ends]
+    touched = [row.id for row in locked if row.rule in ends and row.subject == ends[row.rule].subject]
     for row in locked:
         if row.id in touched:
             _save_life(uow, row.id, counting.ended(life_of(row), ends[row.rule].at, now))
@@ -100,7 +100,7 @@ def raise_now(
     uow: UnitOfWork, raised: Raise, now: datetime, *, source: str, facts: Mapping[str, Any] | None = None
 ) -> UUID:
     """Raise one alert without a signal; the id of its episode, which may have been open before."""
-    locked = _lock(uow, [raised.fingerprint], [], raised.subject)
+    locked = _lock(uow, [raised.fingerprint])
     return _raise(uow, raised, locked[0] if locked else None, _Said(now, source, facts or {}, source == SOURCE))
 
 
@@ -120,19 +120,21 @@ def end_forgotten(uow: UnitOfWork, telling: Telling, now: datetime) -> list[UUID
 def _is_news(uow: UnitOfWork, item: Raise | End, signal: Signal, handler: str) -> bool:
     """A cursor for each rule: what one rule has seen of a subject must not hide older signals from another.
 
-    A service that falls while it warns says both at once, and these two are handled in any order.
+    A service that falls while it warns says both at once, and these two are handled in any order. Likewise for what a
+    rule is about, where that is less than the subject.
     """
     if isinstance(item, Raise) and not item.stateful:
         return True
-    return signals.is_news(uow, f"{handler}:{item.rule}", signal)
+    about = "" if item.subject == signal.subject else f":{item.subject}"
+    return signals.is_news(uow, f"{handler}:{item.rule}{about}", signal)
 
 
-def _lock(uow: UnitOfWork, fingerprints: Sequence[str], ended: Sequence[str], subject: str) -> Sequence[Row[Any]]:
+def _lock(uow: UnitOfWork, fingerprints: Sequence[str], ends: Sequence[End] = ()) -> Sequence[Row[Any]]:
     rows: Sequence[Row[Any]] = uow.execute(
-        _OPEN.format("(fingerprint = ANY(:fingerprints) OR (subject = :subject AND rule = ANY(:ended)))"),
+        _OPEN.format("(fingerprint = ANY(:fingerprints) OR (subject = ANY(:subjects) AND rule = ANY(:ended)))"),
         fingerprints=list(fingerprints),
-        subject=subject,
-        ended=list(ended),
+        subjects=[end.subject for end in ends],
+        ended=[end.rule for end in ends],
     ).all()
     return rows
 
@@ -145,7 +147,7 @@ def _raise(uow: UnitOfWork, raised: Raise, known: Row[Any] | None, said: _Said) 
             history.add(uow, OPENED, episode_id=made, facts=_facts(raised, opened, said))
             _count(raised, opened)
             return made
-        known = next(iter(_lock(uow, [raised.fingerprint], [], raised.subject)), None)
+        known = next(iter(_lock(uow, [raised.fingerprint])), None)
     before = life_of(known)
     after = counting.again(Counted(before, tuple(known.recent), known.occurrences), raised, said.now)
     _update(uow, known.id, raised, after, said.now)

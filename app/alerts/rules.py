@@ -36,7 +36,7 @@ _ELSEWHERE = {"runbook": "runbook_url", "dashboard": "dashboard_url"}
 
 @dataclass(frozen=True, slots=True)
 class Raise:
-    """An alert that one signal raises. `at` is the signal's moment, `starts_at` that of the trouble itself.
+    """An alert that one signal raises about `subject`. `at` is the signal's moment, `starts_at` that of the trouble.
 
     It takes `count` signals, in a row or `within`; then it must last for `wait`; it is over `expires_after` the last
     one. `stateful`: other signals end it, so only the newest of its subject counts.
@@ -78,7 +78,7 @@ def matching(telling: Telling, signal: Signal, *, teams: Mapping[str, str] = _NO
     for name in sorted(telling.alerts):
         rule = telling.alerts[name]
         if _is_one_of(signal.kind, rule.until):
-            found.append(End(name, signal.subject, _moment(signal)))
+            found.append(End(name, fill(rule.about, _values_of(signal)), _moment(signal)))
         elif _is_one_of(signal.kind, rule.on) and _applies(rule, signal):
             found.append(raised(rule, signal, teams=teams))
     return found
@@ -86,7 +86,7 @@ def matching(telling: Telling, signal: Signal, *, teams: Mapping[str, str] = _NO
 
 def raised(rule: AlertRule, signal: Signal, *, teams: Mapping[str, str] = _NO_TEAMS) -> Raise:
     """The alert that the signal raises by this rule, whether or not the rule waits for such a signal."""
-    values = {"subject": signal.subject, "labels": signal.labels, "facts": signal.facts}
+    values = _values_of(signal)
     severity = canonical(fill(rule.severity, values)) or _OTHERWISE
     service = signal.labels.get("service") or (signal.subject if signal.kind.startswith("health.") else None)
     team = fill(rule.team, values) or teams.get(service or "")
@@ -95,7 +95,7 @@ def raised(rule: AlertRule, signal: Signal, *, teams: Mapping[str, str] = _NO_TE
     kept = {name: text for name, text in labels.items() if text}
     return Raise(
         rule=rule.name,
-        subject=signal.subject,
+        subject=fill(rule.about, values),
         fingerprint=fingerprint(kept),
         name=rule.name,
         severity=severity,
@@ -208,7 +208,7 @@ def _problems(rule: AlertRule, teams: Mapping[str, object]) -> Iterator[Problem]
 
 
 def _texts(rule: AlertRule) -> Iterator[tuple[str, str]]:
-    names = ("severity", "team", "summary", "description", "impact", "recommendation", "runbook", "dashboard")
+    names = ("about", "severity", "team", "summary", "description", "impact", "recommendation", "runbook", "dashboard")
     yield from ((name, getattr(rule, name)) for name in names)
     yield from ((f"causes[{place}]", text) for place, text in enumerate(rule.causes))
     yield from ((f"labels.{name}", text) for name, text in rule.labels.items())
@@ -219,8 +219,11 @@ def _is_one_of(kind: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _applies(rule: AlertRule, signal: Signal) -> bool:
-    values = {"subject": signal.subject, "labels": signal.labels, "facts": signal.facts}
-    return applies(rule.when, rule.unless, values)
+    return applies(rule.when, rule.unless, _values_of(signal))
+
+
+def _values_of(signal: Signal) -> Values:
+    return {"subject": signal.subject, "labels": signal.labels, "facts": signal.facts}
 
 
 def applies(when: Mapping[str, object], unless: Mapping[str, object], values: Values) -> bool:

@@ -268,6 +268,9 @@ class AlertRule(Table):
     until: Texts = Field(default=(), description="kinds of signals of the same subject that end it")
     when: dict[str, Wanted] = Field(default_factory=dict, description="paths (`labels.kind`) and what must be there")
     unless: dict[str, Wanted] = Field(default_factory=dict, description="paths; any one that matches prevents it")
+    about: str = Field(
+        default="{subject}", description="what it is about, where one subject has several alerts of the rule: a text"
+    )
     severity: str = Field(default="warning", description="info, warning, error, critical, or a text that makes one")
     team: str = Field(default="", description="a team's name, or a text that makes one")
     labels: dict[LabelName, str] = Field(default_factory=dict, description="more labels; texts")

@@ -46,7 +46,7 @@ SlowPostGeneration SlowAPICalls HighRetryRate QueueBackingUp QueueCriticallyBack
 NoPostsBeingSent PlatformDown ConsecutiveFailures
 SMM_ServiceDown SMM_ServiceDegraded SMM_ServiceFlapping SMM_JobDead SMM_IntakeRejected SMM_NotificationFailed
 SMM_SyntheticAlert SMM_SyntheticAlertFailed SMM_AlertTickLate SMM_RecoveryFailed
-SMM_ErrorBudgetBurnFast SMM_ErrorBudgetBurnSlow
+SMM_ErrorBudgetBurnFast SMM_ErrorBudgetBurnSlow SMM_RateLimitNear SMM_RateLimitExhausted
     """,
 )
 

@@ -311,3 +311,36 @@ def test_that_the_handler_itself_died_raises_nothing_without_looking_at_the_cata
     run_jobs(subscribed)
     assert episodes() == []
     assert subscribed.sql("SELECT 1 FROM jobs") == []
+
+
+LIMITED = {
+    "on": "limits.crossed",
+    "until": "limits.reset",
+    "about": "{subject} {labels.limit}",
+    "labels": {"limit": "{labels.limit}"},
+}
+
+
+def limited(kind: str, limit: str) -> Signal:
+    with unit_of_work() as uow:
+        return signals.record(uow, kind, "account", labels={"limit": limit})
+
+
+def test_what_ends_one_thing_of_a_subject_leaves_the_others_of_the_same_rule() -> None:
+    found = telling(Limited=LIMITED)
+    for limit in ("hourly", "daily"):
+        handle(limited("limits.crossed", limit), found)
+    handle(limited("limits.reset", "hourly"), found)
+    assert {row.labels["limit"]: row.ends_explicitly for row in episodes()} == {"hourly": True, "daily": False}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_things_of_a_subject_do_not_overtake_one_another(order: tuple[int, ...]) -> None:
+    found = telling(Limited=LIMITED)
+    told = [
+        limited("limits.crossed", "hourly"), limited("limits.crossed", "daily"), limited("limits.reset", "hourly"),
+    ]  # fmt: skip
+    for place in order:
+        handle(told[place], found)
+    still = {row.labels["limit"] for row in episodes("NOT ends_explicitly")}
+    assert still == {"daily"}
