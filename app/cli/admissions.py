@@ -8,7 +8,7 @@ from uuid import UUID
 
 import typer
 
-from app import clock
+from app import catalog, clock
 from app.admission import deferring, requests, trying
 from app.cli.jobs import who
 from app.cli.limits import figure, print_waiting
@@ -105,13 +105,13 @@ def cancel(identifier: str = typer.Argument(metavar="ID"), as_json: bool = JsonO
 def try_out(
     operation: str = typer.Argument(help="An operation of the catalogue."),
     *,
-    account: str = typer.Option(..., help="The account's name on its platform."),
+    account: str = typer.Option(..., help="The account's name on its platform, or PLATFORM/NAME."),
     tenant: str | None = typer.Option(None, help="Whose account it is."),
     estimate: float | None = typer.Option(None, help="Dollars it is expected to cost, where it spends money."),
     as_json: bool = JsonOption,
 ) -> None:
     """What would be answered now, and why, consuming nothing. Exit code 1 unless it may go on."""
-    body = {"operation": operation, "account": account, "tenant": tenant, "estimate": estimate}
+    body = {"operation": operation, "account": _name(account, operation), "tenant": tenant, "estimate": estimate}
     request = requests.parse({name: value for name, value in body.items() if value is not None}, caller=who())
     found = _tried(request)
     if as_json:
@@ -120,6 +120,12 @@ def try_out(
         _print_tried(found)
     if found["answer"]["decision"] != "allow":
         raise typer.Exit(1)
+
+
+def _name(account: str, operation: str) -> str:
+    """Other commands write PLATFORM/NAME."""
+    known = catalog.current().limiting.operations.get(operation)
+    return account if known is None else account.removeprefix(f"{known.platform or '-'}/")
 
 
 def _tried(request: requests.Request) -> dict[str, Any]:

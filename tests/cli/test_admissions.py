@@ -75,7 +75,7 @@ def test_trying_explains_why_something_waits(admissions: Callable[..., Ran]) -> 
     assert posts.split()[1:5] == ["2", "2", "2", "1"]
     assert "others wait for " in ran.out
     assert "1 wait (1 interactive)" in ran.out
-    document = admissions("try", "post", "--account", "acme", "--json").json
+    document = admissions("try", "post", "--account", "instagram/acme", "--json").json
     assert (document["answer"]["decision"], document["behind"] is not None) == ("wait", True)
     assert [hold["effect"] for hold in document["holds"]] == ["wait"]
 

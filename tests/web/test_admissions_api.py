@@ -98,6 +98,7 @@ def test_what_must_wait_is_kept_listed_shown_and_cancelled(api: TestClient) -> N
     cancelled = api.post(f"{ADMISSIONS}/{waits['deferred_id']}/cancel")
     assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
     assert api.post(f"{ADMISSIONS}/{waits['deferred_id']}/cancel").status_code == 409
+    assert ask(api, "post", id="post-3").json()["reason"] == "ended"
 
 
 def test_lists_are_filtered_and_paged(api: TestClient) -> None:

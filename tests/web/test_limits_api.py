@@ -102,6 +102,18 @@ def test_an_account_has_every_limit_of_its_platform_with_live_figures(api: TestC
     assert [item["name"] for item in same["limits"]] == ["posts"]
 
 
+def test_a_block_of_the_platform_is_shown(api: TestClient) -> None:
+    error = {"code": 4, "message": "Application request limit reached"}
+    done = api.post(
+        "/api/v1/admissions/outcomes", json={"operation": "reply", "account": "acme", "status": 400, "error": error}
+    )
+    assert done.json()["blocked"], done.json()
+    limits = show(api, account="instagram/acme").json()["limits"]
+    [blocked] = [item for item in limits if item["blocked_until"]]
+    assert (blocked["name"], blocked["used"], blocked["action"]) == ("api_rolling", 0, "wait")
+    assert blocked["resets_at"] == blocked["blocked_until"]
+
+
 def test_limits_by_tenant_are_shown_where_the_tenant_is_named(api: TestClient) -> None:
     ask(api, "draft", tenant="t1", estimate=1.5)
     limits = show(api, account="instagram/acme", tenant="t1").json()["limits"]
@@ -222,6 +234,18 @@ def test_while_redis_is_away_stored_figures_are_told(api: TestClient, monkeypatc
     assert (one["current"], one["action"]) == (2, "wait")
 
 
+def test_looking_at_counters_that_were_lost_does_not_bring_them_back(api: TestClient) -> None:
+    stored("acme", "posts", 1, 2)
+    redis.client().flushall()
+    document = show(api, account="instagram/acme").json()
+    assert (document["live"], document["limits"][2]["used"]) == (False, 1)
+    redis.client().set(keys.EPOCH, "filling:1")
+    assert show(api, account="instagram/acme").json()["live"] is False
+    redis.client().set(keys.STATE + "account:instagram/acme", '{"v": 1, "l": {}}')
+    assert show(api, account="instagram/acme").json()["live"] is True
+    assert redis.client().get(keys.EPOCH) == "filling:1"
+
+
 def test_while_postgres_is_away_live_figures_are_told(
     redis_server: str, home: Path, make_app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,6 +259,9 @@ def test_while_postgres_is_away_live_figures_are_told(
         assert (document["live"], document["limits"][2]["used"]) == (True, 1)
         assert (document["waiting"], document["queued_operations"]) == (None, None)
         assert show(api).status_code == 503
+        assert api.get("/api/v1/status").json()["rate_limits"]["posts"] == {
+            "used": None, "limit": 2, "percentage": None, "account": None, "resets_at": None, "full": None,
+        }  # fmt: skip
         one = api.get(f"{LIMITS}/document", params={"limit_type": "posts", "account": "instagram/acme"})
         assert one.json()["current"] == 1
 
