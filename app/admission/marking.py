@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app import clock
+from app.admission import operations
 from app.errors import Transient
 from app.infra.logging import get_logger
 from app.limits import lanes
@@ -61,18 +62,13 @@ def mark(marks: Mapping[str, Mapping[str, int]], *, whole: bool) -> None:
 def forget(ids: Sequence[tuple[str, str]]) -> None:
     """These ids wait no more, and did not go on: asked again, they are decided anew. Never raises Transient."""
     try:
-        lanes.forget_many([key_of(account, request_id) for account, request_id in ids])
+        lanes.forget_many([operations.key_of(account, request_id) for account, request_id in ids])
     except Transient as error:
         log.warning("ids of operations that do not wait any more are still known as waiting", error=str(error))
 
 
-def key_of(account: str, request_id: str) -> str:
-    """The key of the decision, as admission asks for it."""
-    return f"{account} {request_id}"
-
-
 def _key(one: Note) -> str:
-    return key_of(one.account, one.request_id)
+    return operations.key_of(one.account, one.request_id)
 
 
 def _ms(one: Note, now: datetime) -> int:

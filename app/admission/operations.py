@@ -33,11 +33,16 @@ class Known:
 
     def key(self, account: str, request_id: str) -> str:
         """The limiter's id of a decision. The id counts within its account: another account's may be the same."""
-        return f"{self.line(account)} {request_id}"
+        return key_of(self.line(account), request_id)
 
     def line(self, account: str) -> str:
         """`PLATFORM/ACCOUNT`: whose queue it joins when it has to wait."""
         return keys.account(self.operation.platform, account).removeprefix("account:")
+
+
+def key_of(line: str, request_id: str) -> str:
+    """The limiter's id of a request. No name has the separator in it, so no two accounts share one."""
+    return f"{line}\x1f{request_id}"
 
 
 def known(name: str) -> Known:

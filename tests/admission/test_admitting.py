@@ -234,3 +234,11 @@ def test_what_was_consumed_under_an_id_that_nobody_knows_is_given_back(servers: 
     finally:
         servers.sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     assert admit().readings[0].used == 1
+
+
+def test_no_two_accounts_share_an_id_by_how_they_are_written() -> None:
+    def one(account: str, name: str) -> Answer:
+        request = requests.parse({"operation": "reply", "account": account, "id": name}, caller="somebody")
+        return admitting.admit([request])[0]
+
+    assert [said(one("a b", "c")), said(one("a", "b c"))] == [("allow", "room")] * 2
