@@ -98,11 +98,11 @@ def _evict(url: str) -> None:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[str]:
+def server(maxmemory_mb: int = MAXMEMORY_MB) -> Iterator[str]:
     """A Valkey as the product runs it."""
     home = Path(tempfile.mkdtemp(prefix="smm-bench-"))
     elsewhere = SecretStr("postgresql://elsewhere/none")
-    config = Settings(home=home, database_url=elsewhere, redis_url=None, redis_maxmemory_mb=MAXMEMORY_MB)
+    config = Settings(home=home, database_url=elsewhere, redis_url=None, redis_maxmemory_mb=maxmemory_mb)
     try:
         with embedded.started(config) as urls:
             yield urls["redis"]
