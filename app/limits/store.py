@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row
@@ -81,9 +80,8 @@ _TURN_SECONDS = 120
 """How long somebody's turn lasts at most; then it is the next one's."""
 
 
-@dataclass(frozen=True, slots=True)
-class StateRow:
-    """A subject's state as it was read from Redis."""
+class StateRow(NamedTuple):
+    """A subject's state as it was read from Redis. Its texts are such that Postgres can keep them."""
 
     subject: str
     state: str
@@ -92,9 +90,8 @@ class StateRow:
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class WindowRow:
-    """An open window as it was read from Redis."""
+class WindowRow(NamedTuple):
+    """An open window as it was read from Redis, likewise."""
 
     subject: str
     limit_name: str
@@ -114,7 +111,7 @@ class WindowRow:
 
     def row(self) -> dict[str, Any]:
         """Its columns."""
-        return {**asdict(self), "share": self.used / self.capacity if self.capacity else 1.0}
+        return {**self._asdict(), "share": self.used / self.capacity if self.capacity else 1.0}
 
 
 @contextmanager
@@ -137,12 +134,12 @@ def turn(name: str, *, wait: bool = False) -> Iterator[bool]:
 
 def write_states(uow: UnitOfWork, rows: Sequence[StateRow]) -> None:
     """Keep what is newer than what is kept."""
-    uow.execute(_STATES, rows=_json([asdict(row) for row in rows]))
+    uow.execute(_STATES, rows=json.dumps([row._asdict() for row in rows], default=str))
 
 
 def write_windows(uow: UnitOfWork, rows: Sequence[WindowRow]) -> None:
     """The same of open windows; a peak never falls."""
-    uow.execute(_WINDOWS, rows=_json([row.row() for row in rows]))
+    uow.execute(_WINDOWS, rows=json.dumps([row.row() for row in rows], default=str))
 
 
 def log_id(subject: str, limit: str, start: datetime) -> UUID:
