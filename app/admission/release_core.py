@@ -34,9 +34,10 @@ def ceiling(limit: RateLimit, rank: int, *, cost: int, now: datetime) -> int:
     full = limit.ceiling(rank)
     window = window_at(limit, now) if limit.window == "calendar" else None
     allowed = _above_reserve(limit, rank, full, window, now)
-    if window is not None and rank > CRITICAL and limit.spread > 0:
-        share = (now - window.start) / ((window.end - window.start) * limit.spread)
-        allowed = min(allowed, int(full * min(share, 1.0) + 1e-9))
+    if window is not None and rank > CRITICAL:
+        share = (now - window.start) / (window.end - window.start)
+        if share < limit.spread:
+            allowed = min(allowed, int(full * share / limit.spread + 1e-9) + 1)
     return max(allowed, min(cost, full))
 
 
@@ -55,8 +56,8 @@ def reached_at(limit: RateLimit, rank: int, *, need: int, now: datetime) -> date
     window = window_at(limit, now)
     length = window.end - window.start
     at = window.start
-    if rank > CRITICAL and limit.spread > 0 and need > 0:
-        at = window.start + length * limit.spread * min(need / full, 1.0)
+    if rank > CRITICAL and need > 0:
+        at = window.start + length * limit.spread * ((need - 1) / full)
     reserved = max(limit.units, full) - need  # as much may be reserved at the most
     if rank > INTERACTIVE and int(limit.units * limit.reserve + 1e-9) > reserved:
         at = max(at, window.end - length * ((reserved + 1) / (limit.units * limit.reserve)))

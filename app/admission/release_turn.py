@@ -72,8 +72,8 @@ def serve(uow: UnitOfWork, account: str, held: Any, rooms: Rooms) -> Served:
 class _Turn:
     """`stays`: operations of which one had to stay, and so all behind it. `full`: for what nobody else may be asked.
 
-    `in_flight` is the job beside which none of its kind may go, `alone` the one that may be that; `last` is when the
-    last one was let go.
+    `in_flight` is the job beside which none of its kind may go, `alone` the one that may be that, `is_open` while
+    others of its kind depend on that; `last` is when the last one was let go.
     """
 
     uow: UnitOfWork
@@ -83,6 +83,7 @@ class _Turn:
     in_flight: UUID | None
     last: datetime | None
     alone: Candidate | None = None
+    is_open: bool = False
     stays: dict[str, Stay] = field(default_factory=dict)
     full: set[str] = field(default_factory=set)
     left: list[Any] = field(default_factory=list)
@@ -98,8 +99,9 @@ class _Turn:
         while (names := sorted(there.keys() - self.stays.keys())) and self.released < CHUNK:
             size, stayed = CHUNK - self.released, len(self.stays)
             rows = deferral_store.heads(self.uow, self.account, names, limit=size)
+            self.is_open = False
             self._serve(rows)
-            if len(rows) < size or len(self.stays) == stayed:
+            if not self.is_open and (len(rows) < size or len(self.stays) == stayed):
                 return
 
     def _serve(self, rows: Sequence[Any]) -> None:
@@ -140,8 +142,11 @@ class _Turn:
         name = one.row.operation
         if name in self.stays:
             return False
-        if one.is_alone and (self.in_flight is not None or self.alone is not None):
+        if one.is_alone and self.in_flight is not None:
             self.stays[name] = Stay(frozenset({name}), SHORTLY, "the one before it, which is not done yet")
+            return False
+        if one.is_alone and self.alone is not None:
+            self.is_open = True
             return False
         if one.lanes & self.full or not (one.queue is None or self.rooms.take(one.queue)):
             self.full |= one.lanes

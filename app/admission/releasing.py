@@ -30,8 +30,8 @@ PATIENCE = timedelta(seconds=0.1)
 """How long a queue is waited for that others hold at every look: operations may be joining it all the time."""
 ROOM_SECONDS = 0.5
 """How long the room of the workers' queues is taken for true, less what was released since."""
-RING_AFTER_SECONDS = 0.1
-RING_AFTER_JOBS = 400
+RING_AFTER_SECONDS = 0.25
+RING_AFTER_JOBS = 1000
 """When a pass rings for what it released, at the latest."""
 
 log = get_logger(__name__)

@@ -119,11 +119,8 @@ def _check(accounts: int) -> None:
 
 def names_in_broker(name: str) -> Sequence[UUID]:
     """The jobs whose messages wait in a queue, the first to be taken first."""
-    found: list[UUID] = []
-    for key in queue.list_keys(name):
-        for message in reversed(redis.client().lrange(key, 0, -1)):
-            found.append(UUID(json.loads(message)["headers"]["id"]))
-    return found
+    lists = [redis.client().lrange(key, 0, -1) for key in queue.list_keys(name)]
+    return [UUID(json.loads(message)["headers"]["id"]) for messages in lists for message in reversed(messages)]
 
 
 def _clear() -> None:

@@ -1,0 +1,109 @@
+"""Several processes at once: the order in which they commit is the order in which their operations go on."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import timedelta
+from multiprocessing.synchronize import Event
+
+from app.infra import db, queue, redis
+from app.infra.db import unit_of_work
+from app.jobs import Submission, relay, submit_many
+from app.limits import wire
+from tests.admission.backlog import ACCOUNT, Backlog, backlog
+from tests.benchmarks.release import names_in_broker
+from tests.fixtures.ledger import Ledger
+
+__all__ = ["backlog"]
+
+PROCESSES, EACH = 5, 60
+
+
+def child(work: Callable[..., None], *arguments: object) -> multiprocessing.Process:
+    """A process of its own, with connections of its own."""
+    process = multiprocessing.get_context("fork").Process(target=_fresh, args=(work, *arguments))
+    process.start()
+    return process
+
+
+def _fresh(work: Callable[..., None], *arguments: object) -> None:
+    db.after_fork(pool_size=2)
+    queue.after_fork()
+    redis.after_fork()
+    wire.close()
+    work(*arguments)
+
+
+def join(backlog: Backlog, number: int, go: Event) -> None:
+    go.wait(20)
+    for place in range(EACH):
+        backlog.defer(f"{number}-{place}")
+
+
+def release(backlog: Backlog, go: Event) -> None:
+    go.wait(20)
+    for _ in range(5):
+        backlog.release()
+
+
+def test_who_joins_from_many_processes_goes_on_in_the_order_of_the_commits(backlog: Backlog) -> None:
+    backlog.ask("first")
+    go = multiprocessing.get_context("fork").Event()
+    joining = [child(join, backlog, number, go) for number in range(PROCESSES)]
+    go.set()
+    for process in joining:
+        process.join(60)
+        assert process.exitcode == 0
+    queued = backlog.waiting()
+    assert len(queued) == PROCESSES * EACH
+    of_each: dict[str, list[int]] = defaultdict(list)
+    for name in queued:
+        number, place = name.split("-")
+        of_each[number].append(int(place))
+    assert all(places == list(range(EACH)) for places in of_each.values()), "as each of them committed"
+    state = backlog.queue()
+    assert state is not None
+    assert state.waiting == [0, 0, PROCESSES * EACH, 0]
+    backlog.limits(calls=10_000)
+    backlog.release()
+    assert backlog.rung() == queued
+
+
+def test_who_releases_from_many_processes_releases_each_once_and_in_order(backlog: Backlog) -> None:
+    accounts = ("instagram/a", "instagram/b", ACCOUNT)
+    names = {account: [f"{account} {place}" for place in range(150)] for account in accounts}
+    for account, ids in names.items():
+        backlog.defer_all([backlog.wanted(name, account=account) for name in ids])
+    backlog.limits(calls=10_000)
+    backlog.due()
+    go = multiprocessing.get_context("fork").Event()
+    releasing = [child(release, backlog, go) for _ in range(3)]
+    go.set()
+    for process in releasing:
+        process.join(60)
+        assert process.exitcode == 0
+    rung = backlog.rung()
+    assert len(rung) == len(set(rung)) == 450
+    for account, ids in names.items():
+        assert [name for name in rung if name.startswith(f"{account} ")] == ids
+
+
+def test_the_relay_rings_in_the_order_of_time(ledger: Ledger) -> None:
+    count = 300
+    with unit_of_work() as uow:
+        start = uow.execute("SELECT now() - interval '1 minute'").scalar_one()
+        places = [(place * 37) % count for place in range(count)]
+        submit_many(
+            uow,
+            [
+                Submission("tests.record", {"note": f"{place}"}, not_before=start + timedelta(microseconds=place))
+                for place in places
+            ],
+        )
+    queue.purge("default")
+    ledger.sql("UPDATE jobs SET state = 'scheduled'")
+    assert relay.relay().rung == count
+    found = {row.id: row.note for row in ledger.sql("SELECT id, kwargs ->> 'note' AS note FROM jobs")}
+    assert [found[job] for job in names_in_broker("default")] == [f"{place}" for place in range(count)]
