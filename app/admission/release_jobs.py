@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from app.admission import marking, operations
+from app.admission import operations
 from app.admission.operations import Known
 from app.errors import Invalid, NotFound
 from app.infra.db import UnitOfWork
@@ -99,5 +99,5 @@ def _once(uow: UnitOfWork, account: str, one: Candidate) -> UUID:
     """
     request = intake.parse(one.row.task)
     request = request.model_copy(update={"not_before": max(one.go_at, request.not_before or one.go_at)})
-    key, body = f"admission {marking.key_of(account, one.row.request_id)}", intake.body_hash(one.row.task)
+    key, body = f"admission {operations.key_of(account, one.row.request_id)}", intake.body_hash(one.row.task)
     return intake.accept(uow, request, caller=one.row.caller, idempotency_key=key, body_hash=body).id
