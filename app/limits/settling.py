@@ -74,7 +74,7 @@ def arrive(key: str, subjects: Sequence[str]) -> bool:
     """
     named = [keys.RECORD + key, *(keys.STATE + subject for subject in subjects)]
     [answer] = ask_all(_ARRIVE, 1, lambda _place, _now: (named, []), lambda _place: subjects)
-    return answer["v"] == "done"
+    return bool(answer["v"] == "done")
 
 
 def _all(mode: str, spendings: Sequence[Spending]) -> list[bool]:
