@@ -391,12 +391,12 @@ def test_while_redis_is_frozen_requests_go_through_in_bounded_time(open_client: 
         started = time.monotonic()
         with ThreadPoolExecutor(20) as threads:
             answers = list(threads.map(lambda _: client.get("/x"), range(20)))
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 5, "they wait together, a second each"
         assert {answer.status_code for answer in answers} == {200}
         assert not any("RateLimit" in answer.headers for answer in answers)
         started = time.monotonic()
         assert statuses(client, "/x", 20) == [200] * 20
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5, "nobody waits any more, but for one that tries"
         assert counted("smm_http_uncounted_total") == {"default": 40}
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -411,5 +411,5 @@ def test_while_nothing_listens_where_redis_should_be_requests_go_through(
     redis.client.cache_clear()
     started = time.monotonic()
     assert statuses(open_client(), "/x", 30) == [200] * 30
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5
     assert counted("smm_http_uncounted_total") == {"default": 30}
