@@ -6,6 +6,7 @@ import multiprocessing
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 
 from app.infra import db, queue, redis
@@ -21,7 +22,7 @@ __all__ = ["backlog"]
 PROCESSES, EACH = 5, 60
 
 
-def child(work: Callable[..., None], *arguments: object) -> multiprocessing.Process:
+def child(work: Callable[..., None], *arguments: object) -> BaseProcess:
     """A process of its own, with connections of its own."""
     process = multiprocessing.get_context("fork").Process(target=_fresh, args=(work, *arguments))
     process.start()

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy import text
@@ -53,11 +52,11 @@ def run() -> None:
         (home / "smm-admin.toml").write_text(CATALOG)
         settings.cache_clear()
         redis.client().set(keys.EPOCH, "whole:1")
-        show(released(home, ACCOUNTS))
-        show(released(home, 1))
+        show(released(ACCOUNTS))
+        show(released(1))
 
 
-def released(_home: Path, accounts: int) -> list[Figure]:
+def released(accounts: int) -> list[Figure]:
     """Passes, one after another in one process, until nothing waits."""
     _clear()
     started = time.perf_counter()
@@ -87,7 +86,7 @@ def _fill(accounts: int) -> None:
                 tenant=None,
                 operation="bench",
                 rank=1,
-                request_id=f"{number}",
+                request_id=f"{accounts}-{number}",
                 estimate=0,
                 task={"task": "bench.published", "kwargs": {"number": number}, "queue": "bulk"},
                 caller="bench",
