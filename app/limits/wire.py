@@ -36,7 +36,7 @@ class Script:
 
     def call_many(self, calls: Sequence[tuple[Sequence[str | bytes], Sequence[str | bytes | int]]]) -> list[Any]:
         """The answers to many calls, in order, in one round trip. Raises Transient."""
-        packed = [_packed((b"EVALSHA", self.sha, len(keys), *keys, *arguments)) for keys, arguments in calls]
+        packed = [self._packed(keys, arguments) for keys, arguments in calls]
         answers = exchange(b"".join(packed), len(packed))
         unknown = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:  # another server, or a restarted one: only what did not run is sent again
@@ -46,6 +46,11 @@ class Script:
                 answers[place] = answer
         _raise_first(answers)
         return answers
+
+    def _packed(self, keys: Sequence[str | bytes], arguments: Sequence[str | bytes | int]) -> bytes:
+        count = len(keys)
+        head = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % (3 + count + len(arguments), self.sha)
+        return head + _parts((count, *keys, *arguments))
 
 
 def exchange(packed: bytes, count: int) -> list[Any]:
@@ -106,7 +111,11 @@ def _raise_first(answers: Sequence[Any]) -> None:
 
 def _packed(parts: Sequence[str | bytes | int]) -> bytes:
     """https://redis.io/docs/latest/develop/reference/protocol-spec/: an array of bulk strings."""
-    out = [b"*%d\r\n" % len(parts)]
+    return b"*%d\r\n%b" % (len(parts), _parts(parts))
+
+
+def _parts(parts: Sequence[str | bytes | int]) -> bytes:
+    out = []
     for part in parts:
         if isinstance(part, str):
             raw = part.encode("utf-8", "surrogatepass")
