@@ -100,11 +100,11 @@ def parse(body: object, *, caller: str) -> Request:
     try:
         given = AdmissionRequest.model_validate(body)
     except ValidationError as error:
-        raise Invalid(spec.problems_of(error), subject="admission") from None
-    try:
-        known = operations.known(given.operation)
-    except NotFound as error:
-        raise Invalid([Problem("operation", str(error))], subject="admission") from None
+        problems = [*spec.problems_of(error), *_unknown(body.get("operation") if isinstance(body, dict) else None)]
+        raise Invalid(problems, subject="admission") from None
+    if problems := _unknown(given.operation):
+        raise Invalid([*problems, *_task(given, caller)], subject="admission")
+    known = operations.known(given.operation)
     problems = [*_missing(given, known), *_task(given, caller)]
     if given.expires_at is not None and not clock.now() < given.expires_at:
         problems.append(Problem("expires_at", "is past"))
@@ -122,6 +122,16 @@ def parse(body: object, *, caller: str) -> Request:
         expires_at=given.expires_at,
         caller=caller,
     )
+
+
+def _unknown(operation: object) -> list[Problem]:
+    """What is wrong with a name that has the shape of one."""
+    try:
+        if isinstance(operation, str) and operation:
+            operations.known(operation)
+    except NotFound as error:
+        return [Problem("operation", str(error))]
+    return []
 
 
 def _missing(given: AdmissionRequest, known: Known) -> list[Problem]:

@@ -43,6 +43,11 @@ def test_every_wrong_field_is_named_at_once() -> None:
     assert set(wrong) == {"account", "id", "on_wait", "estimate", "colour"}
 
 
+def test_an_unknown_operation_is_named_beside_what_else_is_wrong() -> None:
+    assert set(problems({"operation": "rply", "account": "", "colour": "red"})) == {"operation", "account", "colour"}
+    assert set(problems({**ASKED, "operation": "rply", "task": {}})) == {"operation", "task.task"}
+
+
 def test_an_unknown_operation_is_answered_with_a_near_one() -> None:
     assert 'did you mean "reply"' in problems({**ASKED, "operation": "replly"})["operation"]
 
