@@ -105,6 +105,12 @@ def due(most: int) -> list[str]:
     return [row.account for row in execute_once(_DUE, most=most)]
 
 
+def count() -> int:
+    """How many queues there are, counted up to 100,000."""
+    [row] = execute_once("SELECT count(*) AS total FROM (SELECT 1 FROM deferral_queues LIMIT 100000) AS q")
+    return int(row.total)
+
+
 _LOCK_DUE = """
     SELECT waiting, in_flight, last_release_at FROM deferral_queues
      WHERE account = :account AND next_try_at <= now() FOR UPDATE"""

@@ -22,6 +22,8 @@ SHORTLY = timedelta(seconds=1)
 """When another look may help, and nothing says when."""
 LONGEST = timedelta(minutes=1)
 """A queue is looked at after this long at the latest: an event that was missed heals, and its lanes stay in Redis."""
+OF_MANY, LONGEST_OF_MANY = timedelta(seconds=0.05), timedelta(minutes=20)
+"""Where thousands wait, so long for each of them: such looks leave time to those that are due, and lanes live on."""
 
 
 def ceiling(limit: RateLimit, rank: int, *, cost: int, now: datetime) -> int:
@@ -83,9 +85,14 @@ def _room_at(reading: Reading, room: datetime, decision: Decision) -> datetime:
     return room if rises is None else min(room, rises)
 
 
-def bounded(wait: timedelta | None) -> timedelta:
+def longest(queues: int) -> timedelta:
+    """After how long a queue is looked at whatever it waits for, where there are so many."""
+    return min(max(LONGEST, queues * OF_MANY), LONGEST_OF_MANY)
+
+
+def bounded(wait: timedelta | None, most: timedelta = LONGEST) -> timedelta:
     """Not at once, and not too late for what nobody says."""
-    return LONGEST if wait is None else min(max(wait, SOON), LONGEST)
+    return most if wait is None else min(max(wait, SOON), most)
 
 
 def lanes_of(decision: Decision | None, operation: str) -> frozenset[str]:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.admission import deferral_store, expiring, marking, operations, queues, release_jobs
 from app.admission.operations import Known
-from app.admission.release_core import SHORTLY, Stay, bounded, ceiling, lanes_after, stay_of
+from app.admission.release_core import LONGEST, SHORTLY, Stay, bounded, ceiling, lanes_after, stay_of
 from app.admission.release_jobs import Candidate
 from app.errors import Invalid, NotFound
 from app.infra import ids
@@ -59,10 +59,13 @@ class Served:
     jobs: int
 
 
-def serve(uow: UnitOfWork, account: str, held: Any, rooms: Rooms) -> Served:
-    """Serve the queue of an account (`PLATFORM/NAME`), whose row is held. Raises Transient while Redis is away."""
+def serve(uow: UnitOfWork, account: str, held: Any, rooms: Rooms, *, longest: timedelta = LONGEST) -> Served:
+    """Serve the queue of an account (`PLATFORM/NAME`), whose row is held. Raises Transient while Redis is away.
+
+    `longest`: after how long it is looked at again in any case.
+    """
     now, is_busy = deferral_store.clock_and_job(uow, held.in_flight)
-    turn = _Turn(uow, account, rooms, now, held.in_flight if is_busy else None, held.last_release_at)
+    turn = _Turn(uow, account, rooms, longest, now, held.in_flight if is_busy else None, held.last_release_at)
     turn.look()
     turn.finish()
     return Served(turn.counts, turn.jobs)
@@ -70,7 +73,8 @@ def serve(uow: UnitOfWork, account: str, held: Any, rooms: Rooms) -> Served:
 
 @dataclass(slots=True)
 class _Turn:
-    """`stays`: operations of which one had to stay, and so all behind it. `full`: for what nobody else may be asked.
+    """`there`: the operations that waited when it began, each with its most urgent rank. `stays`: those of which one
+    had to stay, and so all behind it. `full`: for what nobody else may be asked.
 
     `in_flight` is the job beside which none of its kind may go, `alone` the one that may be that, `is_open` while
     others of its kind depend on that; `last` is when the last one was let go.
@@ -79,11 +83,13 @@ class _Turn:
     uow: UnitOfWork
     account: str
     rooms: Rooms
+    longest: timedelta
     now: datetime
     in_flight: UUID | None
     last: datetime | None
     alone: Candidate | None = None
     is_open: bool = False
+    there: dict[str, int] = field(default_factory=dict)
     stays: dict[str, Stay] = field(default_factory=dict)
     full: set[str] = field(default_factory=set)
     left: list[Any] = field(default_factory=list)
@@ -95,8 +101,8 @@ class _Turn:
 
     def look(self) -> None:
         """Let go what may go, a chunk at the most; past what has to stay, what needs none of the same may go."""
-        there = deferral_store.waiting_operations(self.uow, self.account)
-        while (names := sorted(there.keys() - self.stays.keys())) and self.released < CHUNK:
+        self.there = deferral_store.waiting_operations(self.uow, self.account)
+        while (names := sorted(self.there.keys() - self.stays.keys())) and self.released < CHUNK:
             size, stayed = CHUNK - self.released, len(self.stays)
             rows = deferral_store.heads(self.uow, self.account, names, limit=size)
             self.is_open = False
@@ -227,7 +233,7 @@ class _Turn:
 
     def finish(self) -> None:
         """Say what newcomers wait behind, and when to look again; or that nobody waits here any more."""
-        waiting = deferral_store.waiting_operations(self.uow, self.account)
+        waiting = deferral_store.waiting_operations(self.uow, self.account) if self.left else self.there
         everything = {name: queues.lanes_of_all(one) for name, one in operations.every().items()}
         is_told = marking.tell({self.account: lanes_after(waiting, self.stays, everything)}, whole=True)
         if not waiting and self.in_flight is None and is_told:
@@ -250,4 +256,5 @@ class _Turn:
             return timedelta()
         if not stays:  # only a job is at work
             return SHORTLY
-        return bounded(min((stay.look_again_in for stay in stays if stay.look_again_in is not None), default=None))
+        known = [stay.look_again_in for stay in stays if stay.look_again_in is not None]
+        return bounded(min(known, default=None), self.longest)

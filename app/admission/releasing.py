@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from app import clock
 from app.admission import deferral_store, expiring
-from app.admission.release_core import LONGEST
+from app.admission.release_core import LONGEST, longest
 from app.admission.release_turn import Rooms, Served, serve
 from app.config import settings
 from app.errors import Transient
@@ -49,7 +49,7 @@ class Released:
 
 def release_due(*, seconds: float = BUDGET_SECONDS) -> Released:
     """Serve the queues that are due, for so long at the most. Raises Transient while Redis or Postgres is away."""
-    found = _Pass(until=clock.monotonic() + seconds)
+    found = _Pass(until=clock.monotonic() + seconds, longest=longest(deferral_store.count()))
     found.counts["expired"] = expiring.expire_due()
     try:
         while found.has_time and (due := deferral_store.due(QUEUES)):
@@ -68,6 +68,7 @@ class _Pass:
     """One pass over the queues."""
 
     until: float
+    longest: timedelta
     counts: Counter[str] = field(default_factory=Counter)
     rooms: Rooms = field(default_factory=Rooms)
     looked_at: float = float("-inf")
@@ -94,7 +95,7 @@ class _Pass:
                 if held is None:
                     return False
                 is_ours = True
-                served = serve(uow, account, held, self.rooms)
+                served = serve(uow, account, held, self.rooms, longest=self.longest)
         except Transient:
             if is_ours:
                 raise

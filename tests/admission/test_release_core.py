@@ -15,6 +15,7 @@ from app.admission.release_core import (
     ceiling,
     lanes_after,
     lanes_of,
+    longest,
     look_again_in,
     reached_at,
     reason_of,
@@ -161,6 +162,16 @@ def test_a_hold_says_until_when_or_nobody_does() -> None:
     assert look_again_in(endless) is None
     assert bounded(None) == LONGEST
     assert bounded(timedelta(0)) == SOON
+
+
+def test_where_thousands_wait_each_is_looked_at_less_often() -> None:
+    assert [longest(count) for count in (0, 1200, 12_000, 10**6)] == [
+        timedelta(minutes=1),
+        timedelta(minutes=1),
+        timedelta(minutes=10),
+        timedelta(minutes=20),
+    ]
+    assert bounded(timedelta(hours=1), longest(12_000)) == timedelta(minutes=10)
 
 
 def test_newcomers_wait_behind_what_is_full_or_behind_the_operation() -> None:
