@@ -57,50 +57,97 @@ def exchange(packed: bytes, count: int) -> list[Any]:
     """Send, and read `count` answers; errors of the server are among them. Raises Transient."""
     with redis.transient_errors():
         try:
-            connection, is_new = _connection()
+            link, is_new = _link()
             try:
-                return _exchange(connection, packed, count)
-            except (library.ConnectionError, OSError) as error:
-                if is_new or isinstance(error, library.TimeoutError | TimeoutError):
+                return _exchange(link, packed, count)
+            except OSError as error:
+                if is_new or isinstance(error, TimeoutError):
                     raise
-            return _exchange(_connection()[0], packed, count)
+            return _exchange(_link()[0], packed, count)
         except OSError as error:
             raise Transient(f"Redis: {type(error).__name__}") from error
 
 
-def _exchange(connection: Any, packed: bytes, count: int) -> list[Any]:
-    """Whatever goes wrong, nobody goes on with a connection on which an answer may still arrive."""
+class _Link:
+    """A connection that the client's library made, with its password, time-outs and TLS; answers are read by hand.
+
+    https://redis.io/docs/latest/develop/reference/protocol-spec/
+    """
+
+    def __init__(self, connection: Any) -> None:
+        connection.connect()
+        self.connection = connection
+        self.send = connection._sock.sendall
+        self._receive = connection._sock.recv
+        self._held = b""
+        self._at = 0
+
+    def answer(self) -> Any:
+        """The next one. Raises OSError when none comes."""
+        line = self._line()
+        kind, rest = line[:1], line[1:]
+        if kind == b"$":
+            return self._bulk(int(rest))
+        if kind == b":":
+            return int(rest)
+        if kind == b"+":
+            return rest
+        if kind == b"-":
+            text = rest.decode("utf-8", "replace")
+            return NoScriptError(text) if text.startswith("NOSCRIPT") else library.ResponseError(text)
+        if kind == b"*":
+            return [self.answer() for _ in range(int(rest))]
+        if kind == b"_":
+            return None
+        raise library.InvalidResponse(f"{kind!r} begins no answer")
+
+    def _line(self) -> bytes:
+        while (end := self._held.find(b"\r\n", self._at)) < 0:
+            self._more()
+        line = self._held[self._at : end]
+        self._at = end + 2
+        return line
+
+    def _bulk(self, length: int) -> bytes | None:
+        if length < 0:
+            return None
+        while len(self._held) < self._at + length + 2:
+            self._more()
+        start, self._at = self._at, self._at + length + 2
+        return self._held[start : start + length]
+
+    def _more(self) -> None:
+        read = self._receive(65_536)
+        if not read:
+            raise ConnectionError("closed by the server")
+        self._held, self._at = self._held[self._at :] + read, 0
+
+
+def _exchange(link: _Link, packed: bytes, count: int) -> list[Any]:
+    """Whatever goes wrong, nobody goes on with a connection on which an answer may still come."""
     try:
-        connection.send_packed_command([packed])
-        return [_answer(connection) for _ in range(count)]
+        link.send(packed)
+        return [link.answer() for _ in range(count)]
     except BaseException:
         close()
         raise
 
 
-def _answer(connection: Any) -> Any:
-    try:
-        return connection.read_response(disable_decoding=True)
-    except library.ResponseError as error:  # the server's answer to this one command; the next ones follow
-        return error
-
-
-def _connection() -> tuple[Any, bool]:
+def _link() -> tuple[_Link, bool]:
     """This thread's connection, and whether it was made just now: after a fork, or for another server, it is."""
     pool, pid = redis.client().connection_pool, os.getpid()
     if getattr(_local, "of", None) == (pool, pid):
-        return _local.connection, False
-    connection = pool.make_connection()
-    connection.connect()
-    _local.connection, _local.of = connection, (pool, pid)
-    return connection, True
+        return _local.link, False
+    _local.link = _Link(pool.make_connection())
+    _local.of = (pool, pid)
+    return _local.link, True
 
 
 def close() -> None:
     """Close this thread's connection; the next call makes another one."""
     if getattr(_local, "of", None) is not None:
         _local.of = None
-        _local.connection.disconnect()
+        _local.link.connection.disconnect()
 
 
 def _raise_first(answers: Sequence[Any]) -> None:
