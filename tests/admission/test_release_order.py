@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 
+from app.admission import deferral_store
+from app.admission.release_turn import Rooms, serve
 from app.infra import db, queue, redis
 from app.infra.db import unit_of_work
 from app.jobs import Submission, relay, submit_many
-from app.limits import wire
+from app.limits import keys, wire
 from tests.admission.backlog import ACCOUNT, Backlog, backlog
 from tests.benchmarks.release import names_in_broker
 from tests.fixtures.ledger import Ledger
+from tests.fixtures.waiting import until
 
 __all__ = ["backlog"]
 
@@ -89,6 +94,49 @@ def test_who_releases_from_many_processes_releases_each_once_and_in_order(backlo
     assert len(rung) == len(set(rung)) == 450
     for account, ids in names.items():
         assert [name for name in rung if name.startswith(f"{account} ")] == ids
+
+
+def die_after_deciding(backlog: Backlog) -> None:
+    with unit_of_work() as uow:
+        held = deferral_store.lock_due(uow, ACCOUNT, patience=None)
+        served = serve(uow, ACCOUNT, held, Rooms({"default": 100}))
+        assert served.counts["released"] == 2
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_process_had_decided_goes_on_once(backlog: Backlog) -> None:
+    backlog.limits(calls=2)
+    backlog.defer_all([backlog.wanted(name) for name in ("a", "b", "c")])
+    backlog.due()
+    dead = child(die_after_deciding, backlog)
+    dead.join(30)
+    assert dead.exitcode == -signal.SIGKILL
+    assert backlog.waiting() == ["a", "b", "c"]
+    until(lambda: backlog.release().released == 2, what="the release of what was decided")
+    assert backlog.rung() == ["a", "b"]
+    backlog.limits(calls=3)
+    assert backlog.release().released == 1
+    assert backlog.rung() == ["a", "b", "c"]
+
+
+def test_who_joins_while_others_are_released_keeps_the_order(backlog: Backlog) -> None:
+    backlog.limits(calls=10_000)
+    backlog.defer_all([backlog.wanted("0 start")])
+    redis.client().hset(keys.HOLDS, "operation:call", "0 0 wait pause: so that all of them wait")
+    go = multiprocessing.get_context("fork").Event()
+    at_work = [child(join, backlog, number, go) for number in range(3)]
+    at_work += [child(release, backlog, go) for _ in range(2)]
+    go.set()
+    until(lambda: len(backlog.waiting()) > EACH, what="the first of them")
+    redis.client().delete(keys.HOLDS)
+    for process in at_work:
+        process.join(60)
+        assert process.exitcode == 0
+    backlog.release()
+    went = list(backlog.states())
+    assert set(backlog.states().values()) == {"released"}
+    assert backlog.rung() == [name for name in went if name in set(backlog.rung())]
+    assert len(backlog.rung()) == len(set(went)) == len(went)
 
 
 def test_the_relay_rings_in_the_order_of_time(ledger: Ledger) -> None:

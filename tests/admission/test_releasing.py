@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from app import clock
-from app.admission import deferral_store, queues, release_turn, releasing
-from app.admission.release_turn import Rooms
+from app.admission import admitting, deferral_store, queues, release_turn, releasing, requests
 from app.config import settings
 from app.errors import Transient
 from app.infra import queue, redis
@@ -109,28 +108,8 @@ consumes = {{shared = 1}}
     assert released == ["ann0", "bob0"]
 
 
-def test_what_was_decided_before_a_crash_goes_on_once(backlog: Backlog) -> None:
-    backlog.limits(calls=2)
-    backlog.defer_all([backlog.wanted(name) for name in ("a", "b", "c")])
-    with pytest.raises(ZeroDivisionError), unit_of_work() as uow:
-        backlog.due()
-        held = deferral_store.lock_due(uow, ACCOUNT, patience=None)
-        release_turn.serve(uow, ACCOUNT, held, Rooms({"default": 100}))
-        raise ZeroDivisionError
-    assert backlog.waiting() == ["a", "b", "c"]
-    assert backlog.rung() == []
-    assert backlog.release().released == 2
-    assert backlog.rung() == ["a", "b"]
-    assert backlog.release().released == 0
-    backlog.limits(calls=3)
-    backlog.release()
-    assert backlog.rung() == ["a", "b", "c"], "what the crash had consumed was not consumed twice"
-
-
 def test_what_went_on_at_once_and_waits_as_well_gets_one_job(backlog: Backlog) -> None:
     """Redis was away when it began to wait; its caller asked again while the limiter did not know of that."""
-    from app.admission import admitting, requests
-
     body = {
         "operation": "call",
         "account": "ann",
