@@ -6,7 +6,7 @@ the same id, the answer is the same and nothing is consumed twice, wherever the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -23,6 +23,9 @@ from app.jobs import intake
 from app.limits import deciding, lanes, settling
 from app.limits.core import Ask, Counting, Decision, Verdict
 
+_UNSURE = frozenset(Reason) - {Reason.KNOWN, Reason.ENDED, Reason.TOO_LARGE}
+"""Reasons of a denial that say nothing of what became of the id before."""
+
 log = get_logger(__name__)
 
 
@@ -33,14 +36,15 @@ def admit(requests: Sequence[Request]) -> list[Answer]:
     """
     found = [_at_once(request) for request in requests]
     asked = [place for place, answer in enumerate(found) if answer is None]
-    decisions = _decide([requests[place] for place in asked])
-    for place, decision in zip(asked, decisions, strict=True):
-        found[place] = _answer(requests[place], decision)
-    given = [answer for answer in found if answer is not None]
+    made = zip(asked, _decide([requests[place] for place in asked]), strict=True)
+    decisions = {place: decision for place, decision in made if decision is not None}
     try:
-        settled = _keep(given, {place: one for place, one in zip(asked, decisions, strict=True) if one is not None})
+        for place in asked:
+            found[place] = _answer(requests[place], decisions.get(place))
+        given = _by_rows([answer for answer in found if answer is not None])
+        settled = _keep(given, decisions)
     except Transient:
-        _undo(given)
+        _undo(decisions[place].ask for place in decisions if not requests[place].given_id)
         raise
     for answer in settled:
         metrics.ADMISSIONS.inc(
@@ -99,13 +103,34 @@ def _known(request: Request, decision: Decision) -> Answer:
     with read_only() as session:
         waiting = deferring.find(session, request.line, request.id)
     if waiting is not None:
-        return _of_deferred(request, waiting)
+        return _of_row(request, waiting)
     if record is not None and not record.waits and record.ended != "refunded":
         return Answer(request, Outcome.ALLOW, Reason.KNOWN, "go on: it was allowed before", replayed=True)
     if record is not None and record.waits:  # its row was never committed
         lanes.forget_waiting(ask(request).key)
         return _answer(request, deciding.decide(ask(request)))
     return Answer(request, Outcome.DENY, Reason.ENDED, "what this id had consumed was given back", replayed=True)
+
+
+def _by_rows(given: Sequence[Answer]) -> list[Answer]:
+    """Who would be told no may wait all the same: the limiter has lost what it knew of the id, or cannot be asked."""
+    unsure = [one for one in given if one.outcome is Outcome.DENY and one.request.given_id and one.reason in _UNSURE]
+    if not unsure:
+        return list(given)
+    try:
+        with read_only() as session:
+            rows = deferring.find_many(session, [(one.request.line, one.request.id) for one in unsure])
+    except Transient as error:
+        log.warning("denied without a look at what waits", error=str(error))
+        return list(given)
+    found = {id(one): rows.get((one.request.line, one.request.id)) for one in unsure}
+    return [one if (row := found.get(id(one))) is None else _of_row(one.request, row) for one in given]
+
+
+def _of_row(request: Request, row: deferring.DeferredView) -> Answer:
+    if row.operation != request.known.operation.name:
+        return Answer(request, Outcome.DENY, Reason.KNOWN, f"this id was given to {row.operation} before")
+    return _of_deferred(request, row)
 
 
 def _of_deferred(request: Request, found: deferring.DeferredView | deferring.Deferred) -> Answer:
@@ -129,7 +154,7 @@ def _of_deferred(request: Request, found: deferring.DeferredView | deferring.Def
     )
 
 
-def _keep(given: Sequence[Answer], decisions: dict[int, Decision]) -> list[Answer]:
+def _keep(given: Sequence[Answer], decisions: Mapping[int, Decision]) -> list[Answer]:
     """Write down what must not be lost: operations that wait, and jobs of those that may go on."""
     kept = list(given)
     jobs = [place for place, answer in enumerate(given) if answer.outcome is Outcome.ALLOW and _has_job(answer)]
@@ -142,7 +167,7 @@ def _keep(given: Sequence[Answer], decisions: dict[int, Decision]) -> list[Answe
         for place, one in zip(waits, deferred, strict=True):
             kept[place] = _waits(given[place], one)
         for place in jobs:
-            kept[place] = replace(given[place], job_id=_submit(uow, given[place].request))
+            kept[place] = _goes_on(uow, given[place])
         for line in sorted({given[place].request.line for place in waits if given[place].reason is Reason.ORDER}):
             queues.wake(uow, f"account:{line}")
     return kept
@@ -160,6 +185,14 @@ def _waits(answer: Answer, one: deferring.Deferred | Invalid) -> Answer:
 
 def _has_job(answer: Answer) -> bool:
     return answer.request.task is not None and answer.deferred_id is None
+
+
+def _goes_on(uow: UnitOfWork, answer: Answer) -> Answer:
+    """With its job; no, where its id had another one: the others of a batch go on."""
+    try:
+        return replace(answer, job_id=_submit(uow, answer.request))
+    except intake.IdempotencyMismatch:
+        return Answer(answer.request, Outcome.DENY, Reason.KNOWN, "this id was given with another task before")
 
 
 def _submit(uow: UnitOfWork, request: Request) -> UUID:
@@ -187,13 +220,10 @@ def _wanted(request: Request) -> deferring.Wanted:
     )
 
 
-def _undo(given: Sequence[Answer]) -> None:
+def _undo(asks: Iterable[Ask]) -> None:
     """Give back what was consumed under ids that nobody else knows."""
-    for answer in given:
-        request = answer.request
-        if answer.reason is Reason.ROOM and not request.given_id:
-            one = ask(request)
-            try:
-                settling.give_back(one.key, one.subjects)
-            except Transient as error:
-                log.warning("not given back; it is free again with its window", error=str(error))
+    for one in asks:
+        try:
+            settling.give_back(one.key, one.subjects)
+        except Transient as error:
+            log.warning("not given back; it is free again with its window", error=str(error))

@@ -54,9 +54,17 @@ _SHOWN = """
 
 def find(session: Session, line: str, request_id: str) -> DeferredView | None:
     """The one of an account (`PLATFORM/NAME`) that waits or waited under the caller's id."""
-    query = f"{_SHOWN} WHERE d.account = :account AND d.request_id = :request_id"
-    found = _views(session, query, {"account": line, "request_id": request_id})
-    return found[0] if found else None
+    return find_many(session, [(line, request_id)]).get((line, request_id))
+
+
+def find_many(session: Session, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, str], DeferredView]:
+    """The same for many, each an account and an id."""
+    query = (
+        f"{_SHOWN} JOIN unnest(CAST(:accounts AS text[]), CAST(:request_ids AS text[])) AS w(account, request_id)"
+        " ON d.account = w.account AND d.request_id = w.request_id"
+    )
+    wanted = {"accounts": [account for account, _ in ids], "request_ids": [request_id for _, request_id in ids]}
+    return {(view.account, view.request_id): view for view in _views(session, query, wanted)}
 
 
 def get(session: Session, deferred_id: UUID) -> DeferredView:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from app.admission import deferral_store, deferred_reading, marking
-from app.admission.deferred_reading import FEW, DeferredView, find, get, list_deferred
+from app.admission.deferred_reading import FEW, DeferredView, find, find_many, get, list_deferred
 from app.admission.release_core import LONGEST, SHORTLY, lanes_of, look_again_in, reason_of
 from app.catalog import CLASSES
 from app.clock import iso
@@ -20,7 +20,18 @@ from app.infra.ids import uuid7
 from app.infra.text import storable
 from app.limits.core import Decision
 
-__all__ = ["Deferred", "DeferredView", "Wanted", "cancel", "defer", "defer_many", "find", "get", "list_deferred"]
+__all__ = [
+    "Deferred",
+    "DeferredView",
+    "Wanted",
+    "cancel",
+    "defer",
+    "defer_many",
+    "find",
+    "find_many",
+    "get",
+    "list_deferred",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +51,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """It waits, or waited before (`replayed`). `until`: when it may go at the earliest, where that is known."""
+    """It waits, or waited before (`replayed`). `until`: when it may go at the earliest, where that is known; `position`
+    only while it waits."""
 
     id: UUID
-    position: int
+    position: int | None
     until: datetime | None
     state: str
     replayed: bool
@@ -78,7 +90,7 @@ def defer_many(
     for one, decision in zip(wanted, decisions, strict=True):
         before = known.get((one.account, one.request_id))
         if before is not None:
-            answers.append(_replayed(one, before, positions.get(before.id, 0)))
+            answers.append(_replayed(one, before, positions.get(before.id)))
         else:
             answers.append(joining.join(one, decision))
     joining.write(uow)
@@ -138,7 +150,7 @@ class _Joining:
             marking.join(self.lanes, self.notes)
 
 
-def _replayed(one: Wanted, before: Any, position: int) -> Deferred | Invalid:
+def _replayed(one: Wanted, before: Any, position: int | None) -> Deferred | Invalid:
     """What became of it since it was asked for the first time."""
     if before.operation != one.operation:
         return _of_another(before.operation)
@@ -158,4 +170,3 @@ def cancel(uow: UnitOfWork, deferred_id: UUID, by: str) -> None:
         raise Conflict(f"it does not wait: it was {get(uow.session, deferred_id).state}")
     counts = [int(rank == row.rank) for rank in range(len(CLASSES))]
     deferral_store.left(uow, found.account, counts)
-    uow.after_commit(lambda: marking.forget([(found.account, row.request_id)]))

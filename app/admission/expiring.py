@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app import signals
-from app.admission import deferral_store, marking
+from app.admission import deferral_store
 from app.catalog import CLASSES
 from app.infra import metrics
 from app.infra.db import UnitOfWork, unit_of_work
@@ -40,7 +40,7 @@ def _expire(account: str) -> int:
 
 
 def tell(uow: UnitOfWork, kind: str, account: str, rows: Sequence[Any], **facts: Any) -> None:
-    """Operations of an account will not be done: one signal with their numbers, and their ids are free again."""
+    """Operations of an account will not be done: one signal with their numbers."""
     operations = dict(sorted(Counter(row.operation for row in rows).items()))
     signals.record(
         uow,
@@ -51,7 +51,6 @@ def tell(uow: UnitOfWork, kind: str, account: str, rows: Sequence[Any], **facts:
     )
     outcome = kind.rpartition(".")[2]
     uow.after_commit(lambda: metrics.RELEASES.inc(len(rows), outcome=outcome))
-    uow.after_commit(lambda: marking.forget([(account, row.request_id) for row in rows]))
     log.warning("operations that waited will not be done", kind=kind, account=account, operations=operations)
 
 

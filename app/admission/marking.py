@@ -11,6 +11,7 @@ from datetime import datetime
 
 from app import clock
 from app.admission import operations
+from app.config import settings
 from app.errors import Transient
 from app.infra.logging import get_logger
 from app.limits import lanes
@@ -23,7 +24,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """An id of an account (`PLATFORM/NAME`) under which an operation waits, until it is dropped."""
+    """An id of an account (`PLATFORM/NAME`) under which an operation waits, until `expires_at` at the latest."""
 
     account: str
     request_id: str
@@ -59,17 +60,11 @@ def mark(marks: Mapping[str, Mapping[str, int]], *, whole: bool) -> None:
         lanes.mark_many({f"account:{account}": one for account, one in told[start : start + AT_ONCE]}, whole=whole)
 
 
-def forget(ids: Sequence[tuple[str, str]]) -> None:
-    """These ids wait no more, and did not go on: asked again, they are decided anew. Never raises Transient."""
-    try:
-        lanes.forget_many([operations.key_of(account, request_id) for account, request_id in ids])
-    except Transient as error:
-        log.warning("ids of operations that do not wait any more are still known as waiting", error=str(error))
-
-
 def _key(one: Note) -> str:
     return operations.key_of(one.account, one.request_id)
 
 
 def _ms(one: Note, now: datetime) -> int:
-    return max(1000, round((one.expires_at - now).total_seconds() * 1000))
+    """As long as it may wait, and then for retries: its row says what became of it."""
+    waits = max(0.0, (one.expires_at - now).total_seconds())
+    return round((waits + settings().limits_remember_seconds) * 1000)

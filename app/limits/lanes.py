@@ -54,9 +54,3 @@ def note_many(notes: Sequence[tuple[str, str, int]]) -> None:
 def forget_waiting(key: str) -> bool:
     """Forget that an id waits; False where it does not. What was decided under it stays. Raises Transient."""
     return bool(_WAITING.call([keys.RECORD + key], [0, ""]))
-
-
-def forget_many(ids: Sequence[str]) -> None:
-    """`forget_waiting` for many keys, in one round trip. Raises Transient."""
-    if ids:
-        _WAITING.call_many([([keys.RECORD + key], [0, ""]) for key in ids])

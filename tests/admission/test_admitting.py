@@ -6,6 +6,7 @@ import importlib
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import psutil
 import psycopg2
 import pytest
 
-from app.admission import admitting, requests
+from app import clock
+from app.admission import admitting, deferring, expiring, requests
 from app.admission.answers import Answer
 from app.errors import Transient
 from app.infra import db, redis
@@ -21,6 +23,7 @@ from app.limits import keys, wire
 from tests.admission.limited import CATALOG
 from tests.fixtures.ledger import Ledger
 from tests.fixtures.servers import Servers
+from tests.fixtures.waiting import until
 from tests.health.catalogs import use
 
 ACCOUNT = "17841400000000001"
@@ -163,6 +166,58 @@ def test_a_crash_before_the_row_of_what_waits_is_repaired_by_asking_again(ledger
     assert len(rows(ledger_of)) == 1
 
 
+def cancel(answer: Answer) -> None:
+    assert answer.deferred_id is not None
+    with db.unit_of_work() as uow:
+        deferring.cancel(uow, answer.deferred_id, "person:ann")
+
+
+@pytest.mark.parametrize("on_wait", ["defer", "deny"])
+@pytest.mark.parametrize("room", [True, False])
+def test_what_was_cancelled_has_ended_however_it_is_asked_again(on_wait: str, room: bool) -> None:
+    fill()
+    cancel(admit(id="a"))
+    if room:
+        redis.client().delete(keys.STATE + keys.account("instagram", ACCOUNT))
+    again = admit(id="a", on_wait=on_wait)
+    assert (*said(again), again.position, again.replayed) == ("deny", "ended", None, True)
+
+
+def test_what_expired_has_ended_whoever_asks_again_a_moment_later() -> None:
+    fill()
+    admit(id="a", expires_at=(clock.now() + timedelta(seconds=1.2)).isoformat())
+    until(expiring.expire_due, what="the end of what waits")
+    again = admit(id="a", on_wait="deny")
+    assert (*said(again), again.position) == ("deny", "ended", None)
+
+
+@pytest.mark.parametrize(("ended", "expected"), [(False, ("wait", "known")), (True, ("deny", "ended"))])
+@pytest.mark.parametrize("on_wait", ["defer", "deny"])
+def test_after_a_loss_of_redis_an_id_is_found_by_its_row(on_wait: str, ended: bool, expected: tuple[str, str]) -> None:
+    fill()
+    waits = admit(id="a")
+    if ended:
+        cancel(waits)
+    redis.client().delete(keys.RECORD + admitting.ask(asked(id="a")).key)
+    again = admit(id="a", on_wait=on_wait)
+    assert (said(again), again.deferred_id) == (expected, waits.deferred_id)
+    assert again.position == (None if ended else 1)
+
+
+def test_while_the_counters_are_away_nobody_is_denied_what_waits(
+    ledger_of: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill()
+    waits = admit(id="a")
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    from app.config import settings
+
+    settings.cache_clear()
+    redis.after_fork()
+    again = admit(id="a", on_wait="deny")
+    assert (said(again), again.deferred_id) == (("wait", "known"), waits.deferred_id)
+
+
 def test_one_at_a_time_always_goes_through_the_queue(ledger_of: Ledger) -> None:
     answer = admit("serial", task=TASK)
     assert said(answer) == ("wait", "order")
@@ -234,6 +289,37 @@ def test_what_was_consumed_under_an_id_that_nobody_knows_is_given_back(servers: 
     finally:
         servers.sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
     assert admit().readings[0].used == 1
+
+
+def test_what_was_consumed_is_given_back_also_where_another_of_the_batch_cannot_be_answered(
+    servers: Servers, database: str
+) -> None:
+    fill(times=2)
+    admit(id="known")
+    db.dispose()
+    name = database.rsplit("/", 1)[1]
+    servers.sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    servers.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    try:
+        with pytest.raises(Transient):
+            admitting.admit([asked(), asked(id="known"), asked(id="new")])
+    finally:
+        servers.sql(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    assert admit().readings[0].used == 5, "what its caller knows by its id stays consumed"
+
+
+def test_an_id_that_comes_twice_with_two_tasks_spoils_no_batch(ledger_of: Ledger) -> None:
+    other = {"task": "tests.web.echo", "kwargs": {"text": "y"}}
+    batch = [asked(id="a", task=TASK), asked(id="a", task=other), asked(id="a", task=TASK), asked(id="b", task=TASK)]
+    first, second, third, fourth = admitting.admit(batch)
+    assert [said(answer) for answer in (first, second, third, fourth)] == [
+        ("allow", "room"),
+        ("deny", "known"),
+        ("allow", "known"),
+        ("allow", "room"),
+    ]
+    assert (second.job_id, third.job_id) == (None, first.job_id)
+    assert jobs(ledger_of) == 2
 
 
 def test_no_two_accounts_share_an_id_by_how_they_are_written() -> None:

@@ -122,7 +122,7 @@ def test_a_cancelled_one_waits_no_more(backlog: Backlog) -> None:
     assert (shown.state, shown.ended_by, shown.position, shown.until) == ("cancelled", "person:ann", None, None)
     assert view(stays).position == 1
     assert backlog.queue().waiting == [0, 0, 1, 0]  # type: ignore[union-attr]
-    assert backlog.ask("waits").verdict is Verdict.WAIT, "its id is not known any more"
+    assert backlog.ask("waits").verdict is Verdict.AGAIN, "its id is still known, and its row says what became of it"
     with pytest.raises(Conflict, match="cancelled"), unit_of_work() as uow:
         deferring.cancel(uow, waits.id, "person:ann")
     with pytest.raises(NotFound), unit_of_work() as uow:

@@ -34,7 +34,7 @@ def test_what_waits_too_long_is_dropped_before_its_queue_is_due(backlog: Backlog
     assert state is not None
     assert state.waiting == [0, 0, 1, 0]
     assert backlog.queue("instagram/bob") is None
-    assert backlog.ask("a").verdict is Verdict.WAIT, "its id is free"
+    assert backlog.ask("a").verdict is Verdict.AGAIN, "its id is still known, and its row says what became of it"
     assert releasing.release_due().expired == 0
 
 
