@@ -55,15 +55,17 @@ class Script:
 
 def exchange(packed: bytes, count: int) -> list[Any]:
     """Send, and read `count` answers; errors of the server are among them. Raises Transient."""
+    link = _of_before()
+    if link is not None:
+        try:
+            return _exchange(link, packed, count)
+        except TimeoutError as error:
+            raise Transient("Redis: TimeoutError") from error
+        except (OSError, library.RedisError):
+            pass  # it was dead, or is not to be understood: once more with another one
     with redis.transient_errors():
         try:
-            link, is_new = _link()
-            try:
-                return _exchange(link, packed, count)
-            except OSError as error:
-                if is_new or isinstance(error, TimeoutError):
-                    raise
-            return _exchange(_link()[0], packed, count)
+            return _exchange(_new(), packed, count)
         except OSError as error:
             raise Transient(f"Redis: {type(error).__name__}") from error
 
@@ -133,14 +135,17 @@ def _exchange(link: _Link, packed: bytes, count: int) -> list[Any]:
         raise
 
 
-def _link() -> tuple[_Link, bool]:
-    """This thread's connection, and whether it was made just now: after a fork, or for another server, it is."""
-    pool, pid = redis.client().connection_pool, os.getpid()
-    if getattr(_local, "of", None) == (pool, pid):
-        return _local.link, False
-    _local.link = _Link(pool.make_connection())
-    _local.of = (pool, pid)
-    return _local.link, True
+def _of_before() -> _Link | None:
+    """This thread's connection; none after a fork, or where another server is to be used."""
+    of = getattr(_local, "of", None)
+    return _local.link if of is not None and of == (redis.client().connection_pool, os.getpid()) else None
+
+
+def _new() -> _Link:
+    pool = redis.client().connection_pool
+    link = _Link(pool.make_connection())
+    _local.link, _local.of = link, (pool, os.getpid())
+    return link
 
 
 def close() -> None:

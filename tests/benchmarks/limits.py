@@ -26,7 +26,7 @@ from app.limits.plans import Plan
 from tests.benchmarks.eviction import server
 from tests.benchmarks.support import Figure, machine, percentile, show
 
-ROUNDS, CALLS, CLIENTS = 7, 2500, 4
+ROUNDS, CALLS, CLIENTS = 9, 2500, 4
 ACCOUNTS, BATCH = 1_000_000, 2000
 MAXMEMORY_MB = 4096
 LEAST_OF_ONE, LEAST_OF_FOUR, MOST_P99 = 0.55, 0.40, 3.0
