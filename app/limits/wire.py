@@ -16,11 +16,18 @@ from typing import Any
 import redis as library
 from redis.exceptions import NoScriptError
 
+from app import clock
 from app.errors import Transient
 from app.infra import redis
 
+SILENT_SECONDS = 1.0
+"""After a call was not answered in time, how long this process does not ask: or each request would wait so long."""
+
 _HERE = Path(__file__).parent / "lua"
 _local = threading.local()
+
+_silence: tuple[Any, float] | None = None
+"""The pool whose server did not answer in time, and until when it is not asked, by the monotonic clock."""
 
 
 class Script:
@@ -54,20 +61,53 @@ class Script:
 
 
 def exchange(packed: bytes, count: int) -> list[Any]:
-    """Send, and read `count` answers; errors of the server are among them. Raises Transient."""
+    """Send, and read `count` answers; errors of the server are among them. Raises Transient.
+
+    While the server is silent one caller a second asks it, and the others are told so at once.
+    """
+    global _silence
+    if _silence is not None and _is_silent():
+        raise Transient("Redis: no answer a moment ago")
+    try:
+        answers = _answers(packed, count)
+    except TimeoutError as error:
+        _silence = redis.client().connection_pool, clock.monotonic() + SILENT_SECONDS
+        raise Transient("Redis: TimeoutError") from error
+    _silence = None
+    return answers
+
+
+def _answers(packed: bytes, count: int) -> list[Any]:
+    """As `exchange`; raises TimeoutError where the server is silent."""
     link = _of_before()
     if link is not None:
         try:
             return _exchange(link, packed, count)
-        except TimeoutError as error:
-            raise Transient("Redis: TimeoutError") from error
+        except TimeoutError:
+            raise
         except (OSError, library.RedisError):
             pass  # it was dead, or is not to be understood: once more with another one
     with redis.transient_errors():
         try:
             return _exchange(_new(), packed, count)
+        except library.TimeoutError as error:
+            raise TimeoutError from error
+        except TimeoutError:
+            raise
         except OSError as error:
             raise Transient(f"Redis: {type(error).__name__}") from error
+
+
+def _is_silent() -> bool:
+    """False for another server, and for the one caller that tries whether it answers again."""
+    global _silence
+    pool, now = redis.client().connection_pool, clock.monotonic()
+    if _silence is None or _silence[0] is not pool:
+        return False
+    if now < _silence[1]:
+        return True
+    _silence = pool, now + SILENT_SECONDS
+    return False
 
 
 class _Link:

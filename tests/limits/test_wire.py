@@ -125,6 +125,67 @@ def test_a_frozen_server_costs_no_more_than_the_time_out(server: Server, script:
         note(script)
 
 
+def test_a_frozen_server_costs_one_time_out_and_not_one_for_each_call(server: Server, script: Script) -> None:
+    note(script)
+    server.signal(signal.SIGSTOP)
+    with bounded():
+        note(script)
+    started = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(Transient):
+            note(script)
+    assert time.monotonic() - started < 0.2
+    assert refusals_of(8, script, seconds=2.5) > 100, "one tries now and then, and the others do not wait for it"
+
+
+def refusals_of(threads: int, script: Script, *, seconds: float) -> int:
+    """How often callers are told so, of which only some may have waited."""
+    ends, told = time.monotonic() + seconds, [0] * threads
+
+    def ask(place: int) -> None:
+        while time.monotonic() < ends:
+            with pytest.raises(Transient):
+                note(script)
+            told[place] += 1
+            time.sleep(0.01)
+
+    running = [threading.Thread(target=ask, args=(place,)) for place in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    assert min(told) > 1
+    return sum(told)
+
+
+def test_a_server_that_thaws_is_asked_again_within_a_second(server: Server, script: Script) -> None:
+    note(script)
+    server.signal(signal.SIGSTOP)
+    with bounded():
+        note(script)
+    server.signal(signal.SIGCONT)
+    started = time.monotonic()
+    assert until(lambda: answered(script), what="an answer") == 1
+    assert time.monotonic() - started < wire.SILENT_SECONDS + 0.5
+    assert [note(script) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_server_that_refuses_is_asked_each_time(server: Server, script: Script) -> None:
+    embedded.stop([server.process])
+    for _ in range(3):
+        with bounded():
+            note(script)
+    embedded.start([server.process])
+    assert note(script) == 1
+
+
+def answered(script: Script) -> int | None:
+    try:
+        return note(script)
+    except Transient:
+        return None
+
+
 def test_an_answer_that_came_too_late_is_nobody_elses(server: Server, script: Script) -> None:
     echo = saying("return ARGV[1]")
     assert echo.call([], ["first"]) == b"first"
@@ -132,6 +193,7 @@ def test_an_answer_that_came_too_late_is_nobody_elses(server: Server, script: Sc
     with bounded():
         echo.call([], ["second"])
     server.signal(signal.SIGCONT)
+    until(lambda: answered(Script("waiting")), what="an answer")
     assert [echo.call([], [word]) for word in ("third", "fourth")] == [b"third", b"fourth"]
 
 
