@@ -127,9 +127,10 @@ def lock_due(uow: UnitOfWork, account: str, *, patience: timedelta | None) -> An
     return uow.execute(_LOCK_DUE, account=account).one_or_none()
 
 
-def lock(uow: UnitOfWork, account: str) -> Any | None:
-    """Hold a queue; None where there is none."""
-    return uow.execute("SELECT 1 FROM deferral_queues WHERE account = :account FOR UPDATE", account=account).first()
+def lock(uow: UnitOfWork, account: str, *, wait: bool = True) -> Any | None:
+    """Hold a queue; None where there is none, or (without `wait`) when somebody else holds it."""
+    how = "FOR UPDATE" if wait else "FOR UPDATE SKIP LOCKED"
+    return uow.execute(f"SELECT 1 FROM deferral_queues WHERE account = :account {how}", account=account).first()
 
 
 def clock_and_job(uow: UnitOfWork, job_id: UUID | None) -> tuple[datetime, bool]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from app import signals
+from app import clock, signals
 from app.admission import deferral_store
 from app.catalog import CLASSES
 from app.infra import metrics
@@ -23,14 +23,26 @@ OF_ONE = 500
 log = get_logger(__name__)
 
 
-def expire_due() -> int:
-    """Drop what waits for nothing any more; how many. A transaction for each account."""
-    return sum(_expire(account) for account in deferral_store.expired(MOST))
+def expire_due(*, until: float) -> int:
+    """Drop what waits for nothing any more, up to a moment of the monotonic clock; how many.
+
+    A transaction for each account. A queue that somebody else holds is left to the next pass; an operation whose queue
+    is gone, which nobody looks at, has one again.
+    """
+    dropped, accounts = 0, deferral_store.expired(MOST)
+    if accounts:
+        with unit_of_work() as uow:
+            deferral_store.make_queues(uow, accounts)
+    for account in accounts:
+        if clock.monotonic() >= until:
+            break
+        dropped += _expire(account)
+    return dropped
 
 
 def _expire(account: str) -> int:
     with unit_of_work() as uow:
-        if deferral_store.lock(uow, account) is None:
+        if deferral_store.lock(uow, account, wait=False) is None:
             return 0
         rows = deferral_store.expire(uow, account, most=OF_ONE)
         if rows:

@@ -49,8 +49,9 @@ class Released:
 
 def release_due(*, seconds: float = BUDGET_SECONDS) -> Released:
     """Serve the queues that are due, for so long at the most. Raises Transient while Redis or Postgres is away."""
-    found = _Pass(until=clock.monotonic() + seconds, longest=longest(deferral_store.count()))
-    found.counts["expired"] = expiring.expire_due()
+    began = clock.monotonic()
+    found = _Pass(until=began + seconds, longest=longest(deferral_store.count()))
+    found.counts["expired"] = expiring.expire_due(until=began + seconds / 2)
     try:
         while found.has_time and (due := deferral_store.due(QUEUES)):
             if not found.serve(due):

@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from app import clock
-from app.admission import releasing, retention
+from app.admission import deferral_store, releasing, retention
 from app.admission.deferred_reading import by_class
-from app.infra import redis
-from app.infra.db import read_only
-from app.limits import keys
+from app.infra.db import read_only, unit_of_work
 from app.limits.core import Verdict
 from tests.admission.backlog import ACCOUNT, Backlog, backlog
 
@@ -50,8 +48,36 @@ def test_newcomers_do_not_wait_behind_what_is_gone(backlog: Backlog) -> None:
     backlog.defer("a", expires_at=GONE)
     backlog.limits(calls=2)
     backlog.release()
-    assert redis.client().exists(f"{keys.RECORD}{ACCOUNT} a") == 0
     assert backlog.ask("late").verdict is Verdict.ALLOW
+
+
+def test_a_queue_that_somebody_holds_keeps_nobody_else_waiting(backlog: Backlog) -> None:
+    backlog.defer_all([backlog.wanted("late", expires_at=GONE), backlog.wanted("bob", account="instagram/bob")])
+    backlog.due()
+    with unit_of_work() as elsewhere:
+        deferral_store.lock(elsewhere, ACCOUNT)
+        started = clock.monotonic()
+        assert releasing.release_due().released == 1
+        assert clock.monotonic() - started < 3
+    assert releasing.release_due().expired == 1
+
+
+def test_what_lost_its_queue_is_found_when_its_time_is_up(backlog: Backlog) -> None:
+    backlog.defer_all([backlog.wanted("late", expires_at=GONE)])
+    backlog.ledger.sql("DELETE FROM deferral_queues")
+    assert releasing.release_due().expired == 1
+    assert backlog.states() == {"late": "expired"}
+    assert backlog.queue() is None
+
+
+def test_much_that_expires_at_once_leaves_time_for_what_may_go_on(backlog: Backlog) -> None:
+    gone = [backlog.wanted("late", account=f"instagram/gone{number}", expires_at=GONE) for number in range(800)]
+    backlog.defer_all([*gone, backlog.wanted("bob", account="instagram/bob")])
+    backlog.ledger.sql("UPDATE deferral_queues SET next_try_at = now() + interval '1 hour'")
+    backlog.ledger.sql("UPDATE deferral_queues SET next_try_at = now() WHERE account = 'instagram/bob'")
+    done = releasing.release_due(seconds=0.2)
+    assert done.released == 1
+    assert 0 < done.expired < 800
 
 
 def test_what_ended_long_ago_is_forgotten_and_what_waits_is_not(backlog: Backlog) -> None:
