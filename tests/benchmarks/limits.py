@@ -88,6 +88,7 @@ def speed(url: str) -> list[Figure]:
             Figure(f"decisions over four limits, {who}; INCR", rate["decide"], "/s", rate["incr"], least, True, True),
             Figure(f"their p99, {who}; INCR", p99["decide"], "ms", p99["incr"], MOST_P99, True),
             Figure(f"the same; one limit of `limits`, {who}", rate["decide"], "/s", rate["package"], 1, True, True),
+            Figure(f"decisions over one limit; the same, {who}", rate["one"], "/s", rate["package"], 1, True, True),
         ]
     return found
 
@@ -128,6 +129,13 @@ def decide(client: int, url: str) -> Work:
     return work
 
 
+def decide_one(client: int, url: str) -> Work:
+    """The same about one rolling limit."""
+    whole = four_limits()
+    plan = Plan(whole.operation, whole.rank, whole.uses[1:2], whole.fields)
+    return lambda number: deciding.decide(question(plan, number, client))
+
+
 def other(client: int, url: str) -> Work:
     """One moving window of the `limits` package."""
     limiter = MovingWindowRateLimiter(RedisStorage(url))
@@ -135,7 +143,7 @@ def other(client: int, url: str) -> Work:
     return lambda number: limiter.hit(item, f"account-{number % 100}")
 
 
-WORKS: dict[str, Callable[[int, str], Work]] = {"incr": incr, "decide": decide, "package": other}
+WORKS: dict[str, Callable[[int, str], Work]] = {"incr": incr, "decide": decide, "one": decide_one, "package": other}
 
 
 @contextmanager
