@@ -127,7 +127,7 @@ class Decision:
             subject=self.ask.subjects[use.place],
             used=used,
             capacity=capacity,
-            ceiling=use.ceiling * capacity // use.limit.units,
+            ceiling=-(-use.ceiling * capacity // use.limit.units),
             cost=self.ask.estimate if use.cost is None else use.cost,
             ends_at=self.ask.plan.ends_at(place, self.at),
             room_at=moment(room) if room else None,

@@ -126,7 +126,7 @@ def ceiling_of(use: Use, counter: Counter) -> int:
     """Where the platform says less than we do, the class's share of that."""
     if counter.capacity is None or counter.capacity >= use.rule.capacity:
         return use.ceiling
-    return use.ceiling * counter.capacity // use.rule.capacity
+    return -(-use.ceiling * counter.capacity // use.rule.capacity)
 
 
 def room_of(use: Use, counter: Counter, cost: int, now: int) -> int:
@@ -247,10 +247,10 @@ class Limiter:
             return self, False
         return self._end(id_, record, 0, now, calls_too=False), True
 
-    def settle(self, id_: str, actual: int, now: int, uses: Sequence[Use] = ()) -> tuple[Limiter, bool]:
+    def settle(self, id_: str, actual: int, now: int, uses: Sequence[Use] | None = None) -> tuple[Limiter, bool]:
         """The money that the id took becomes `actual`; by `uses`, where nothing is known of it."""
         record = self.records.get(id_)
-        if (record is None or record.waits) and uses:
+        if (record is None or record.waits) and uses is not None:
             money = [use for use in uses if use.cost is None]
             record = Record("", tuple(Taken(use.subject, use.rule, slot_of(use.rule, now), 0, True) for use in money))
         if record is None or record.waits or record.ended == "settled":

@@ -366,3 +366,22 @@ def test_a_decision_works_right_after_the_scripts_were_flushed() -> None:
 def test_states_are_plain_json() -> None:
     deciding.decide(ask(plan(limit(), limit("rolling", window="rolling"))))
     assert json.loads(redis.client().get(keys.STATE + ALICE))["l"]["rolling"]["b"] == [1]
+
+
+def test_what_was_released_is_known_for_a_day_and_other_ids_for_a_while(redis_server: str) -> None:
+    begin()
+    now, released = ask(plan(limit())), ask(plan(limit()), counting=Counting.RELEASE)
+    assert [one.verdict for one in deciding.decide_many([now, released])] == [Verdict.ALLOW, Verdict.ALLOW]
+    lives = [redis.client().ttl(keys.RECORD + one.key) for one in (now, released)]
+    assert 800 < lives[0] <= 900
+    assert 86_000 < lives[1] <= 86_400
+
+
+@pytest.mark.parametrize("told", [1, 2, 3])
+def test_a_platform_that_allows_little_leaves_something_to_every_class(redis_server: str, told: int) -> None:
+    begin()
+    background = plan(limit(capacity=50, platform="demo"), rank=3)
+    deciding.decide(ask(background))
+    correcting.correct(ALICE, [correcting.Correction(background.uses[0].limit, 0, told)])
+    [reading] = deciding.peek(ask(background)).readings
+    assert (reading.capacity, reading.ceiling) == (told, told)

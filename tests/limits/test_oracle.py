@@ -141,7 +141,7 @@ class Both(RuleBasedStateMachine):
     def settle(self, data: Any, actual: int, twice: bool, by_plan: bool) -> None:
         id_ = self._one(data)
         operation, account = self.made[id_]
-        uses, plan = (_uses(operation, account), PLANS[operation]) if by_plan else ((), None)
+        uses, plan = (_uses(operation, account), PLANS[operation]) if by_plan else (None, None)
         for _ in range(1 + twice):
             self.oracle, done = self.oracle.settle(id_, actual, self.now, uses)
             assert self._end("settle", id_, actual=actual, plan=plan) is done

@@ -1,8 +1,9 @@
 -- Decide about one operation against all its limits at once: everything is consumed, or nothing.
--- KEYS[1] string: what was decided under this id, JSON, lives plan.k milliseconds, or twice the lease: {o = operation,
---   at = when, t = what it took: [limit, place of its subject, window's start or bucket, amount, and so on], m = the
---   same by the estimate, of each [limit, place, window or bucket, amount, capacity, crossings, buckets or 0], e = end
---   of the lease, s = subjects, z = "settled" or "refunded"}, or {w = 1, o = operation} while the work waits
+-- KEYS[1] string: what was decided under this id, JSON, lives plan.k milliseconds, twice the lease, or a day where it
+--   was released: {o = operation, at = when, t = what it took: [limit, place of its subject, window's start or bucket,
+--   amount, and so on], m = the same by the estimate, of each [limit, place, window or bucket, amount, capacity,
+--   crossings, buckets or 0], e = end of the lease, s = subjects, z = "settled" or "refunded"}, or
+--   {w = 1, o = operation} while the work waits
 -- KEYS[2..] strings: states of the subjects (see common.lua)
 -- ARGV[1] the plan, JSON: {c = rank of the class, o = operation, k = milliseconds an id is remembered, f = fields of
 --   the hash of holds that concern the operation, n = true where it needs the account's token, z = true where nothing
@@ -16,7 +17,8 @@
 -- ARGV[4] the estimate, or absent   ARGV[5] milliseconds of lease, 0 or absent where nothing is to be settled
 -- ARGV[6] name of the pass of a release, or absent: within one, nothing overtakes what had to stay
 -- Returns JSON: {v = "allow" | "wait" | "again" | "lost" | "unknown" | "clock", t = the server's time,
---   l = used of each limit when allowed, else for each limit [used, when there may be room or 0, capacity],
+--   l = used of each limit when allowed, or, where the platform says a lower capacity and where it is not, of each
+--   [used, when there may be room or 0, capacity],
 --   h = lines of the holds that stop it, g = lines of hints, b = the lane it waits behind, a = what was decided before}
 local plan, mode, pass = cjson.decode(ARGV[1]), ARGV[3], ARGV[6]
 local operation, limits, rank = plan.o, plan.l, plan.c
@@ -93,7 +95,7 @@ for place = 1, count_of_limits do
   if cost < 0 then cost = math.max(tonumber(ARGV[4] or 0), 0) end
   local room, told = 0, counter.c
   if told and told < capacity then
-    ceiling = ceiling == capacity and told or math.floor(ceiling * told / capacity)
+    ceiling = ceiling == capacity and told or math.ceil(ceiling * told / capacity)
   end
   if cost > 0 and used + cost > ceiling then
     room = till
@@ -203,17 +205,22 @@ if not peeking then
   end
   if not plan.z then
     local lease, more, lived = tonumber(ARGV[5] or 0), '', plan.k
+    if releasing then lived = math.max(lived, 86400000) end -- who asked may ask again long after its turn came
     if lease > 0 then
       local names = {}
       for place = 2, count do names[place - 1] = KEYS[place]:sub(SUBJECT) end
       more = string.format(',"e":%.0f,"s":', now + lease) .. cjson.encode(names)
-      lived = math.max(plan.k, 2 * lease)
+      lived = math.max(lived, 2 * lease)
       redis.call('ZADD', 'smm:limits:leases', now + lease, KEYS[1])
     end
     if spent then more = more .. ',"m":' .. cjson.encode(spent) end
     local kept = '{"o":"' .. operation .. '","at":' .. now_text .. more .. ',"t":[' .. table.concat(taken, ',') .. ']}'
     redis.call('SET', KEYS[1], kept, 'PX', lived)
   end
+end
+for place = 1, count_of_limits do
+  local told = counters[place].c
+  if told and told < limits[place][4] then used_now[place] = '[' .. used_now[place] .. ',0,' .. told .. ']' end
 end
 local told = hints and ',"g":' .. cjson.encode(hints) or ''
 return '{"v":"allow","t":' .. now_text .. ',"l":[' .. table.concat(used_now, ',') .. ']' .. told .. '}'

@@ -69,7 +69,7 @@ local function adjust_calendar(counter, window, change)
   if not which or which.s ~= window then return nil end
   if change < 0 then which.m = math.max(which.m or 0, which.u) end
   which.u = math.min(math.max(which.u + change, 0), MOST)
-  return which == counter and which.u or nil
+  return which == counter and counter.e > now and which.u or nil -- nobody may have turned it yet
 end
 
 local touched = {}
