@@ -22,10 +22,13 @@ GRACE = timedelta(seconds=2)
 """From the end of a window to its closing."""
 
 BATCH = 500
-SECONDS = 20.0
-"""How long one pass may take; what is left then is closed by the next one."""
+SECONDS = 3.0
+"""How long one pass closes; what is left then is closed by the next one, and in between others have their turn."""
 
 _TURN = "closing"
+
+_looked_at = ("", "")
+"""Up to which rolling window, by subject and limit, this process has looked in the present round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Closed:
         }
 
 
-def close_due(*, now: datetime | None = None) -> list[Closed]:
+def close_due(*, now: datetime | None = None, seconds: float = SECONDS) -> list[Closed]:
     """Close the windows that are over, by the time of the server that counts; those that this call closed.
 
     First everything that it counted is written down, and every crossing told; while that is not done nothing is closed,
@@ -81,16 +84,16 @@ def close_due(*, now: datetime | None = None) -> list[Closed]:
     at = now or snapshots.server_time()
     if not (snapshots.take(wait=True) and crossings.tell(wait=True)):
         return []
-    ends = clock.monotonic() + SECONDS
+    ends = clock.monotonic() + seconds
     closed: list[Closed] = []
     with store.turn(_TURN, wait=True):
-        _end_rolling(at, ends)
         while clock.monotonic() < ends:
             with unit_of_work() as uow:
                 due = store.over(uow, at - GRACE, BATCH)
-                closed += _close(uow, due)
+                closed += _close(uow, due) if due else []
             if len(due) < BATCH:
                 break
+        _end_rolling(at, ends)
     return closed
 
 
@@ -178,17 +181,20 @@ def _tell(uow: UnitOfWork, one: Closed, limit: RateLimit | None) -> None:
 
 
 def _end_rolling(at: datetime, ends: float) -> None:
-    """A rolling window has no end: what was told of it is over when it fell well below its first crossing."""
-    after = ("", "")
+    """A rolling window has no end: what was told of it is over when it fell well below its first crossing.
+
+    The next pass goes on where this one ended.
+    """
+    global _looked_at
     while clock.monotonic() < ends:
         with unit_of_work() as uow:
-            rows = store.rolling_told(uow, after, BATCH)
+            rows = store.rolling_told(uow, _looked_at, BATCH)
             eased = dict(_eased(rows, at))
             for row in store.untell(uow, list(eased)):
                 _tell_eased(uow, row, eased[(row.subject, row.limit_name, row.start_at)])
+        _looked_at = (rows[-1].subject, rows[-1].limit_name) if len(rows) == BATCH else ("", "")
         if len(rows) < BATCH:
             return
-        after = (rows[-1].subject, rows[-1].limit_name)
 
 
 def _eased(rows: Sequence[Row[Any]], at: datetime) -> Iterator[tuple[store.Key, int]]:

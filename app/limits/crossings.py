@@ -21,7 +21,7 @@ from app.limits.store import Key
 from app.limits.wire import Script
 
 BATCH = 500
-SECONDS = 20.0
+SECONDS = 3.0
 """How long one pass may take; what is left then is told by the next one."""
 
 _TURN = "crossings"
@@ -56,6 +56,9 @@ def tell(*, wait: bool = False) -> bool:
     says what was told last. `wait`: wait for the other process. Raises Transient.
     """
     ends = clock.monotonic() + SECONDS
+    with redis.transient_errors():
+        if not redis.client().exists(keys.CROSSINGS):
+            return True
     with store.turn(_TURN, wait=wait) as is_ours:
         while is_ours and clock.monotonic() < ends:
             with redis.transient_errors():

@@ -35,11 +35,15 @@ def take(*, wait: bool = False) -> bool:
     Transient.
     """
     ends = clock.monotonic() + SECONDS
+    began, client = server_time(), redis.client()
+    with redis.transient_errors():
+        if not client.exists(keys.TAKING, keys.CHANGED):
+            client.set(keys.SNAPSHOT_AT, round(began.timestamp() * 1000))
+            return True
     with store.turn(_TURN, wait=wait) as is_ours, redis.transient_errors():
         if not is_ours:
             return False
         began = server_time()
-        client = redis.client()
         if client.exists(keys.TAKING) and not _write_down(ends):
             return False
         if client.exists(keys.CHANGED):

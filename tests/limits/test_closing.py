@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import event
 
 from app.infra import ids
-from app.infra.db import read_only, unit_of_work
+from app.infra.db import engine, read_only, unit_of_work
 from app.limits import closing, crossings, reading, snapshots, states, store
 from app.limits.states import Window
 from tests.fixtures.waiting import until
@@ -93,6 +95,58 @@ def test_many_at_once_close_each_window_once_and_count_alike(keeper: Keeper, mon
     assert in_a_row(keeper) == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5]
     assert [row.facts["in_a_row"] for row in keeper.signals("limits.exhausted")] == [3, 3, 3]
     assert len(keeper.signals("limits.reset")) == 15
+
+
+def full_for_days(keeper: Keeper, accounts: int) -> None:
+    """Rolling windows of which a crossing was told, and of which nothing has been forgotten since."""
+    state = json.dumps({"v": 1, "t": 1, "l": {"rolling": {"w": 10**12, "f": 1, "b": [200], "n": 3}}})
+    keeper.sql(
+        "INSERT INTO limit_states (subject, state, version, taken_at, expires_at)"
+        " SELECT 'account:demo/' || n, :state, 1, now(), now() + interval '1 day' FROM generate_series(1, :n) n",
+        state=state,
+        n=accounts,
+    )
+    keeper.sql(
+        "INSERT INTO limit_windows (subject, limit_name, start_at, capacity, used, told_level, taken_at)"
+        " SELECT 'account:demo/' || n, 'rolling', 'epoch', 200, 200, 3, now() FROM generate_series(1, :n) n",
+        n=accounts,
+    )
+
+
+def test_many_rolling_windows_do_not_keep_others_from_being_closed(keeper: Keeper) -> None:
+    full_for_days(keeper, 6000)
+    keeper.was_open("acme", "calls", HOUR)
+    assert len(closing.close_due(now=LATER, seconds=0.05)) == 1
+
+
+def test_of_many_rolling_windows_each_has_its_turn(keeper: Keeper) -> None:
+    full_for_days(keeper, 6000)
+    keeper.sql("DELETE FROM limit_states WHERE subject = 'account:demo/999'")  # the last one in their order
+
+    def told() -> bool:
+        closing.close_due(seconds=0.02)
+        return bool(keeper.signals("limits.reset"))
+
+    until(told, what="the last one's turn")
+
+
+def test_a_pass_ends_in_time_and_the_next_one_goes_on(keeper: Keeper) -> None:
+    for number in range(2000):
+        keeper.was_open(f"a{number}", "calls", HOUR)
+    first = len(closing.close_due(now=LATER, seconds=0.05))
+    assert 0 < first < 2000
+    until(lambda: closing.close_due(now=LATER) == [], what="the end")
+    assert len(keeper.closed()) == 2000
+
+
+def test_while_nothing_happens_hardly_anything_is_asked(keeper: Keeper) -> None:
+    asked: list[str] = []
+    event.listen(engine(), "before_cursor_execute", lambda _c, _u, statement, *_: asked.append(statement))
+    assert snapshots.take()
+    assert crossings.tell()
+    assert asked == []
+    assert closing.close_due() == []
+    assert len(asked) == 4, asked
 
 
 def test_hours_late_comes_to_the_same_as_in_time(keeper: Keeper) -> None:
