@@ -49,7 +49,7 @@ def _counters() -> None:
         sa.Column("told_level", sa.SmallInteger, server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("subject", "limit_name", "start_at", name="pk_limit_windows"),
     )
-    op.create_index("ix_limit_windows_share", "limit_windows", ["limit_name", "share"])
+    op.create_index("ix_limit_windows_share", "limit_windows", ["limit_name", "share", "subject"])
     op.create_index("ix_limit_windows_end_at", "limit_windows", ["end_at"])
     rolling_told = sa.text("told_level > 0 AND end_at IS NULL")
     op.create_index("ix_limit_windows_told", "limit_windows", ["subject"], postgresql_where=rolling_told)

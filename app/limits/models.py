@@ -33,7 +33,7 @@ class LimitWindowRow(Base):
 
     __tablename__ = "limit_windows"
     __table_args__ = (
-        Index("ix_limit_windows_share", "limit_name", "share"),
+        Index("ix_limit_windows_share", "limit_name", "share", "subject"),
         Index("ix_limit_windows_end_at", "end_at"),
         Index("ix_limit_windows_told", "subject", postgresql_where=text("told_level > 0 AND end_at IS NULL")),
     )

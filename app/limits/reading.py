@@ -77,7 +77,7 @@ def history(
     limit: int = 100,
 ) -> list[LimitLogRow]:
     """Windows that are over, the newest first: those that ended after `since` and began before `until`."""
-    query = select(LimitLogRow).order_by(LimitLogRow.start_at.desc(), LimitLogRow.subject, LimitLogRow.limit_name)
+    query = select(LimitLogRow)
     if subject is not None:
         query = query.where(LimitLogRow.subject == subject)
     if limit_name is not None:
@@ -86,7 +86,11 @@ def history(
         query = query.where(LimitLogRow.end_at > since, LimitLogRow.id >= _floor(since - LONGEST))
     if until is not None:
         query = query.where(LimitLogRow.start_at < until, LimitLogRow.id < _floor(until))
-    return list(session.scalars(query.limit(limit)))
+    newest = LimitLogRow.id if subject is None else LimitLogRow.start_at  # an id begins with the start
+    found = sorted(
+        session.scalars(query.order_by(newest.desc()).limit(limit)), key=lambda row: (row.subject, row.limit_name)
+    )
+    return sorted(found, key=lambda row: row.start_at, reverse=True)
 
 
 def wanted(limits: Mapping[str, RateLimit], now: datetime) -> dict[str, Any]:

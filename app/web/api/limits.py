@@ -57,7 +57,7 @@ def show_history(
     account: AccountName = None,
     limit: LimitName = None,
     tenant: TenantName = None,
-    since: Annotated[AwareDatetime | None, Query(description="begun at this time or later")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="ended after this time")] = None,
     until: Annotated[AwareDatetime | None, Query(description="begun before this time")] = None,
     page_size: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
