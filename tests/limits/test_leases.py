@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from uuid import uuid4
 
 from app.infra import redis
@@ -49,6 +50,15 @@ def test_one_whose_record_is_gone_or_cannot_be_read_is_forgotten(keeper: Keeper)
     client.zadd(keys.LEASES, {keys.RECORD + "gone": 1, keys.RECORD + "odd": 2, b"\xff\x00": 3})
     assert leases.sweep() == 0
     assert waiting() == 0
+
+
+def test_a_pass_gives_back_all_that_is_due(keeper: Keeper) -> None:
+    keeper.consume(SUBJECT, "spend", cost=None, estimate=1)
+    names = [f"{keys.RECORD}{SUBJECT} {number}" for number in range(2 * leases.BATCH + 1)]
+    reserved = json.dumps({"o": "call", "e": 1, "s": [SUBJECT], "t": [], "m": []})
+    redis.client().mset(dict.fromkeys(names, reserved))
+    redis.client().zadd(keys.LEASES, dict.fromkeys(names, 1))
+    assert (leases.sweep(), waiting()) == (len(names), 0)
 
 
 def test_many_are_given_back_in_several_passes(keeper: Keeper) -> None:
