@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,6 +21,7 @@ from app import clock
 from app.admission import operations
 from app.admission.operations import Known
 from app.catalog import MICRO
+from app.catalog.limiting import LONGEST
 from app.errors import Invalid, NotFound, Problem
 from app.infra.ids import uuid7
 from app.infra.text import json_safe, storable
@@ -95,8 +96,11 @@ class Request:
         return self.known.line(self.account)
 
 
-def parse(body: object, *, caller: str) -> Request:
-    """The question, checked against the catalogue. Raises Invalid that names every wrong field."""
+def parse(body: object, *, caller: str, is_tried: bool = False) -> Request:
+    """The question, checked against the catalogue. Raises Invalid that names every wrong field.
+
+    `is_tried`: nothing will be done, so no task is needed.
+    """
     try:
         given = AdmissionRequest.model_validate(body)
     except ValidationError as error:
@@ -105,9 +109,11 @@ def parse(body: object, *, caller: str) -> Request:
     if problems := _unknown(given.operation):
         raise Invalid([*problems, *_task(given, caller)], subject="admission")
     known = operations.known(given.operation)
-    problems = [*_missing(given, known), *_task(given, caller)]
-    if given.expires_at is not None and not clock.now() < given.expires_at:
-        problems.append(Problem("expires_at", "is past"))
+    problems = [*_missing(given, known), *_task(given, caller), *_expiry(given.expires_at)]
+    if known.operation.one_at_a_time and given.task is None and not is_tried:
+        problems.append(
+            Problem("task", f"is required: {given.operation} goes on when the job of the one before is done")
+        )
     if problems:
         raise Invalid(problems, subject="admission")
     return Request(
@@ -141,6 +147,15 @@ def _missing(given: AdmissionRequest, known: Known) -> list[Problem]:
     if given.estimate is None and operations.spends(known):
         problems.append(Problem("estimate", f"is required: {given.operation} spends money"))
     return problems
+
+
+def _expiry(at: datetime | None) -> list[Problem]:
+    wait = timedelta(seconds=1) if at is None else at - clock.now()
+    if wait <= timedelta():
+        return [Problem("expires_at", "is past")]
+    if wait > timedelta(seconds=LONGEST):
+        return [Problem("expires_at", f"must lie in the next {timedelta(seconds=LONGEST).days} days")]
+    return []
 
 
 def _task(given: AdmissionRequest, caller: str) -> list[Problem]:

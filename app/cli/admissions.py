@@ -112,7 +112,8 @@ def try_out(
 ) -> None:
     """What would be answered now, and why, consuming nothing. Exit code 1 unless it may go on."""
     body = {"operation": operation, "account": _name(account, operation), "tenant": tenant, "estimate": estimate}
-    request = requests.parse({name: value for name, value in body.items() if value is not None}, caller=who())
+    given = {name: value for name, value in body.items() if value is not None}
+    request = requests.parse(given, caller=who(), is_tried=True)
     found = _tried(request)
     if as_json:
         print_json(found)

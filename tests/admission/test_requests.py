@@ -52,6 +52,16 @@ def test_an_unknown_operation_is_answered_with_a_near_one() -> None:
     assert 'did you mean "reply"' in problems({**ASKED, "operation": "replly"})["operation"]
 
 
+@pytest.mark.parametrize("expires_at", ["9999-12-31T23:59:59-14:00", "2199-01-01T00:00:00Z", "2020-01-01T00:00:00Z"])
+def test_nobody_waits_for_ever(expires_at: str) -> None:
+    assert set(problems({**ASKED, "expires_at": expires_at})) == {"expires_at"}
+
+
+def test_what_goes_on_one_at_a_time_needs_a_task_whose_end_is_known() -> None:
+    assert set(problems({**ASKED, "operation": "serial"})) == {"task"}
+    assert requests.parse({**ASKED, "operation": "serial"}, caller="somebody", is_tried=True).task is None
+
+
 @pytest.mark.parametrize("body", [None, 3, "reply", [], [ASKED], True])
 def test_what_is_no_object_is_refused(body: object) -> None:
     assert problems(body)
