@@ -12,7 +12,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from app import clock
-from app.admission import answers, deferring, operations, queues
+from app.admission import answers, deferring, operations, queues, release_jobs
 from app.admission.answers import Answer, Outcome, Reason
 from app.admission.requests import Request
 from app.errors import Invalid, Transient
@@ -196,13 +196,8 @@ def _goes_on(uow: UnitOfWork, answer: Answer) -> Answer:
 
 
 def _submit(uow: UnitOfWork, request: Request) -> UUID:
-    """The caller's job, once for this id. No key of another kind has a space in it."""
-    task = intake.parse(request.task)
-    key = f"admission {ask(request).key}"
-    accepted = intake.accept(
-        uow, task, caller=request.caller, idempotency_key=key, body_hash=intake.body_hash(request.task)
-    )
-    return accepted.id
+    """The caller's job, once for this id."""
+    return release_jobs.submit_once(uow, ask(request).key, intake.parse(request.task), request.task, request.caller)
 
 
 def _wanted(request: Request) -> deferring.Wanted:

@@ -15,6 +15,9 @@ from app.errors import Invalid, NotFound
 from app.infra.db import UnitOfWork
 from app.jobs import Submission, intake, spec, submit_many
 
+KEY_OF = "operations that were admitted"
+"""Whose the keys of their jobs are: no caller's, for an id counts within its account."""
+
 
 @dataclass(slots=True)
 class Candidate:
@@ -99,5 +102,10 @@ def _once(uow: UnitOfWork, account: str, one: Candidate) -> UUID:
     """
     request = intake.parse(one.row.task)
     request = request.model_copy(update={"not_before": max(one.go_at, request.not_before or one.go_at)})
-    key, body = f"admission {operations.key_of(account, one.row.request_id)}", intake.body_hash(one.row.task)
-    return intake.accept(uow, request, caller=one.row.caller, idempotency_key=key, body_hash=body).id
+    return submit_once(uow, operations.key_of(account, one.row.request_id), request, one.row.task, one.row.caller)
+
+
+def submit_once(uow: UnitOfWork, key: str, request: intake.JobRequest, task: Any, caller: str) -> UUID:
+    """The job of an id, once whoever asks and by whatever way. Raises IdempotencyMismatch where it had another one."""
+    body = intake.body_hash(task)
+    return intake.accept(uow, request, caller=caller, idempotency_key=key, body_hash=body, key_of=KEY_OF).id

@@ -114,11 +114,21 @@ def body_hash(body: object) -> str:
 
 
 def accept(
-    uow: UnitOfWork, request: JobRequest, *, caller: str, idempotency_key: str | None = None, body_hash: str = ""
+    uow: UnitOfWork,
+    request: JobRequest,
+    *,
+    caller: str,
+    idempotency_key: str | None = None,
+    body_hash: str = "",
+    key_of: str | None = None,
 ) -> Accepted:
-    """Write the job, or give the answer the key was given before. Raises Invalid or IdempotencyMismatch."""
+    """Write the job, or give the answer the key was given before. Raises Invalid or IdempotencyMismatch.
+
+    `key_of`: whose the key is, where several callers share it; else the caller's.
+    """
+    owner = key_of or caller
     if idempotency_key is not None:
-        known = _claim_key(uow, caller, idempotency_key, body_hash)
+        known = _claim_key(uow, owner, idempotency_key, body_hash)
         if known is not None:
             return Accepted(known, replayed=True)
     job_id = service.submit_many(uow, [submission(request, caller=caller)])[0]
@@ -126,7 +136,7 @@ def accept(
         uow.execute(
             "UPDATE idempotency_keys SET job_id = :id WHERE caller = :caller AND key = :key",
             id=job_id,
-            caller=caller,
+            caller=owner,
             key=idempotency_key,
         )
     return Accepted(job_id)

@@ -151,6 +151,13 @@ def test_a_task_is_submitted_at_once_and_once(ledger_of: Ledger) -> None:
     assert jobs(ledger_of) == 1
 
 
+def test_a_retry_by_another_way_submits_no_second_job(ledger_of: Ledger) -> None:
+    first = admit(id="a", task=TASK)
+    body = {"operation": "reply", "account": ACCOUNT, "id": "a", "task": TASK}
+    again = admitting.admit([requests.parse(body, caller="celery")])[0]
+    assert (again.job_id, jobs(ledger_of)) == (first.job_id, 1)
+
+
 def test_a_crash_between_decision_and_job_is_repaired_by_asking_again(ledger_of: Ledger) -> None:
     request = asked(id="a", task=TASK)
     admitting.deciding.decide(admitting.ask(request))  # and then the process died
