@@ -12,7 +12,9 @@ pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.ledger", "tests.fixt
 # A product costs half a minute to start and watch become healthy, so that tests of one run on one worker, in their
 # order. They wait more than they compute: two workers take them, while others take what computes.
 PRODUCTS = "tests/engine/"
-SECOND = frozenset({"test_health.py", "test_repairs.py", "test_watchdog_repairs.py", "test_second_host.py"})
+SECOND = frozenset(
+    {"test_admission.py", "test_health.py", "test_repairs.py", "test_watchdog_repairs.py", "test_second_host.py"}
+)
 
 
 class OneWorkerAProduct(LoadScopeScheduling):

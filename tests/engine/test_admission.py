@@ -27,7 +27,7 @@ from tests.fixtures.stack import Stack, eventually
 pytestmark = pytest.mark.slow
 
 WINDOW = 12
-HOUSE, PLATFORM = 36, 40
+HOUSE, PLATFORM = 24, 27
 LOADED_WINDOWS = 2
 ACCOUNTS = ("17841400000000001", "17841400000000002")
 DRIVERS = 3
