@@ -23,7 +23,7 @@ from app.limits import deciding, rebuild, snapshots
 from tests.benchmarks.alerts import free_port
 from tests.benchmarks.support import ROOT, Figure, machine, percentile, servers, show, wait_until
 
-ROUNDS = 5
+ROUNDS = 3
 SECONDS = 4.0
 CLIENTS = 8
 ACCOUNTS = 200
@@ -88,12 +88,12 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=False, log_
 def run() -> None:
     """All of it, on servers of its own."""
     print(f"machine: {machine()}")
-    with servers() as config:
-        catalog = config.home / "catalog.toml"
+    with servers() as home:
+        catalog = home / "catalog.toml"
         catalog.write_text(CATALOG)
         os.environ["SMM_CATALOG_FILE"] = str(catalog)
         settings.cache_clear()
-        with web(config.home) as port:
+        with web(home) as port:
             show(_over_http(port))
         show(_after_a_loss())
 
