@@ -165,7 +165,7 @@ def test_beat_killed_and_two_beats_at_once(stack: Stack) -> None:
             with unit_of_work() as uow:
                 return list(uow.execute(submitted, since=since))
 
-        eventually(jobs, within=75, what="the missed daily entry was made up")
+        eventually(jobs, within=30, what="the missed daily entry was made up")
         eventually(lambda: stack.processes("beat"), within=30, what="beat was started again")
         assert len(jobs()) == 1
     finally:
