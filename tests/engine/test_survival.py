@@ -144,7 +144,13 @@ def test_a_worker_told_to_stop_finishes_the_job_it_runs(stack: Stack) -> None:
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
 
 
+def is_in_the_timetable() -> bool:
+    with unit_of_work() as uow:
+        return uow.execute("SELECT 1 FROM schedule WHERE name = 'retention'").first() is not None
+
+
 def test_beat_killed_and_two_beats_at_once(stack: Stack) -> None:
+    eventually(is_in_the_timetable, within=30, what="the timetable has the daily entry: a product just started")
     stack.processes("beat")[0].kill()
     second = subprocess.Popen(
         [PYTHON_BIN / "celery", "--quiet", "-A", "tasks", "beat", "--pidfile="],
@@ -154,7 +160,8 @@ def test_beat_killed_and_two_beats_at_once(stack: Stack) -> None:
     )
     try:
         with unit_of_work() as uow:
-            uow.execute("UPDATE schedule SET next_due_at = now() - interval '9 hours' WHERE name = 'retention'")
+            missed = "UPDATE schedule SET next_due_at = now() - interval '9 hours' WHERE name = 'retention'"
+            assert uow.execute(missed).rowcount == 1
             since = uow.execute("SELECT now()").scalar_one()
         submitted = (
             "SELECT id FROM jobs WHERE task = 'tasks.maintenance.retention' AND created_at >= :since UNION ALL"
