@@ -103,6 +103,14 @@ class Settings(BaseSettings):
     deferred_days: int = Field(default=14, ge=1, description="how long released and dropped operations are kept")
     deferred_most: int = Field(default=100_000, ge=1, description="operations of one account that may wait at a time")
 
+    cost_days: int = Field(default=400, ge=32, description="how long single LLM calls are kept; their sums stay longer")
+    cost_hour_days: int = Field(default=800, ge=62, description="how long each hour's sums of costs are kept")
+    cost_sum_days: int = Field(default=2557, ge=366, description="how long each day's sums of costs are kept: 7 years")
+    cost_stream_mb: int = Field(
+        default=64, ge=1, description="calls that were accepted and are not in Postgres yet; beyond it, 503"
+    )
+    cost_batch_max: int = Field(default=10_000, ge=1, description="most LLM calls in one request")
+
     egress_allow: tuple[str, ...] = Field(
         default=(), description="CIDRs of private networks that callbacks may reach, as a JSON list"
     )

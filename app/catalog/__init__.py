@@ -21,6 +21,7 @@ from app.catalog.alerting import (
     Telling,
 )
 from app.catalog.availability import STACK, Availability, BurnWindows
+from app.catalog.budgeting import COUNTER, Budget, Budgeting, Tenant, Threshold
 from app.catalog.causes import behind, root_of
 from app.catalog.current import current, last_good_file, problem, use_check
 from app.catalog.engines import Docker
@@ -37,6 +38,7 @@ from app.catalog.windows import OneOff, Weekly, Window
 __all__ = [
     "CLASSES",
     "COMMON_FIELDS",
+    "COUNTER",
     "MICRO",
     "NAME",
     "OPERATION",
@@ -45,6 +47,8 @@ __all__ = [
     "AlertRule",
     "Alerting",
     "Availability",
+    "Budget",
+    "Budgeting",
     "BurnWindows",
     "BusinessHours",
     "Catalog",
@@ -77,6 +81,8 @@ __all__ = [
     "Step",
     "Team",
     "Telling",
+    "Tenant",
+    "Threshold",
     "Weekly",
     "Window",
     "behind",

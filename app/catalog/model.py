@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.catalog.alerting import Telling
 from app.catalog.availability import Availability
+from app.catalog.budgeting import Budgeting
 from app.catalog.engines import Docker
 from app.catalog.limiting import Limiting
 from app.catalog.modes import Mode
@@ -98,6 +99,7 @@ class Catalog:
     playbooks: Mapping[str, Playbook] = field(default_factory=dict)
     modes: Mapping[str, Mode] = field(default_factory=dict)
     limiting: Limiting = field(default_factory=Limiting)
+    budgeting: Budgeting = field(default_factory=Budgeting)
     digest: str = ""
 
 

@@ -18,6 +18,7 @@ _COUNTS = {
     "system_health_log": "started_at",
     "alert_history": "at",
     "rate_limit_log": "end_at",
+    "cost_tracking": "at",
 }
 
 
@@ -30,6 +31,7 @@ def keeping_days() -> dict[str, int]:
         "system_health_log": config.health_log_days,
         "alert_history": config.alert_days,
         "rate_limit_log": config.limit_log_days,
+        "cost_tracking": config.cost_days,
     }
 
 

@@ -1,0 +1,1 @@
+"""Costs: every LLM call counted once, every budget held, every dollar explained."""
