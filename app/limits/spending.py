@@ -9,21 +9,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from app.errors import Transient
+from app.limits.budgets import Who
 
 
 class Full(Transient):
     """The stream holds as much as it may: nothing was recorded."""
-
-
-class Who(NamedTuple):
-    """For whom a call was made; a name nobody gave is the empty text."""
-
-    tenant: str = ""
-    department: str = ""
-    user: str = ""
-    agent: str = ""
-    skill: str = ""
-    interaction: str = ""
 
 
 class Spent(NamedTuple):
