@@ -176,6 +176,7 @@ def _budgets() -> None:
         sa.Column("spent_micro_usd", sa.BigInteger, nullable=False),
         sa.Column("actions", postgresql.ARRAY(sa.Text), nullable=False),
         sa.Column("at", _TIME, nullable=False),
+        sa.Column("waits_until", _TIME),
         sa.Column("ended_at", _TIME),
         sa.PrimaryKeyConstraint(
             "budget", "subject", "start_at", "per_mille", "amount_micro_usd", name="pk_budget_crossings"

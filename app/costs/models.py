@@ -204,7 +204,10 @@ class BudgetChangeRow(Base):
 
 
 class CrossingRow(Base):
-    """A threshold of a budget that was reached in a period, at an amount: once, so that it is acted on once."""
+    """A threshold of a budget that was reached in a period, at an amount: once, so that it is acted on once.
+
+    `waits_until`: the end of the time of grace; empty where there is none, or it is over.
+    """
 
     __tablename__ = "budget_crossings"
     __table_args__ = (Index("ix_budget_crossings_open", "end_at", postgresql_where=text("ended_at IS NULL")),)
@@ -218,6 +221,7 @@ class CrossingRow(Base):
     spent_micro_usd: Mapped[int] = mapped_column(BigInteger)
     actions: Mapped[list[str]] = mapped_column(ARRAY(Text))
     at: Mapped[datetime]
+    waits_until: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
 
