@@ -1,0 +1,108 @@
+"""Calls on their way to Postgres: text that COPY reads, and lines of JSON of those that are set aside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from app.costs.calls import Call, body_of
+
+COLUMNS = (
+    "id",
+    "at",
+    "tenant",
+    "skill",
+    "agent",
+    "user_id",
+    "department",
+    "interaction",
+    "provider",
+    "model",
+    "input_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "cost_micro_usd",
+    "priced",
+    "price_id",
+    "latency_ms",
+    "outcome",
+    "request_id",
+    "prompt_hash",
+    "tags",
+)
+"""Of cost_tracking, in the order of COPY."""
+
+_NULL = "\x00"
+"""Stands for no value until backslashes are doubled: no text of a call holds it."""
+
+
+class Aside(NamedTuple):
+    """A call that does not go where it belongs, and why: "too_old", "from_the_future". `call`: as it was sent."""
+
+    reason: str
+    detail: str
+    event_id: str
+    source: str
+    call: dict[str, Any]
+
+
+def rows(calls: Iterable[Call]) -> bytes:
+    """Text for COPY: a line each. https://www.postgresql.org/docs/current/sql-copy.html, "Text Format".
+
+    A text without control characters needs nothing but its backslashes doubled.
+    """
+    text = "".join(map(_line, calls))
+    return text.replace("\\", "\\\\").replace(_NULL, "\\N").encode()
+
+
+def _line(call: Call) -> str:
+    at, cost, price, latency, tags = call.at, call.cost_micro_usd, call.price_id, call.latency_ms, call.tags
+    return (
+        f"{call.id}\t{datetime.fromtimestamp(at, UTC).isoformat()}\t{call.tenant}\t{call.skill}\t{call.agent}\t"
+        f"{call.user}\t{call.department}\t{call.interaction}\t{call.provider}\t{call.model}\t"
+        f"{call.input_tokens}\t{call.cached_tokens}\t{call.cache_write_tokens}\t{call.output_tokens}\t"
+        f"{_NULL if cost is None else cost}\t{call.priced}\t{_NULL if price is None else price}\t"
+        f"{_NULL if latency is None else latency}\t{call.outcome}\t{call.request_id}\t{call.prompt_hash}\t"
+        f"{_NULL if tags is None else _compact(tags)}\n"
+    )
+
+
+def calls_of(payload: bytes) -> list[Call]:
+    """The calls that `rows` was given."""
+    return [_call(line) for line in payload.decode().split("\n") if line]
+
+
+def unpack(payload: bytes) -> list[dict[str, Any]]:
+    """Each of them as it could be sent again: what is set aside when Postgres will not have it."""
+    return [body_of(call) for call in calls_of(payload)]
+
+
+def _call(line: str) -> Call:
+    fields = [None if field == "\\N" else field.replace("\\\\", "\\") for field in line.split("\t")]
+    found: dict[str, Any] = dict(zip(Call._fields, fields, strict=True))
+    for name in ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens"):
+        found[name] = int(found[name])
+    for name in ("cost_micro_usd", "latency_ms"):
+        found[name] = None if found[name] is None else int(found[name])
+    found["at"] = datetime.fromisoformat(found["at"]).timestamp()
+    found["price_id"] = None if found["price_id"] is None else UUID(found["price_id"])
+    found["tags"] = None if found["tags"] is None else json.loads(found["tags"])
+    return Call(**found)
+
+
+def asides(given: Iterable[Aside]) -> bytes:
+    """A line of JSON each."""
+    return b"".join(_compact(one._asdict()).encode() + b"\n" for one in given)
+
+
+def asides_of(payload: bytes) -> list[Aside]:
+    """Those that `asides` was given."""
+    return [Aside(**json.loads(line)) for line in payload.splitlines()]
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
