@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from app import catalog, clock
-from app.catalog import CLASSES, MICRO, Budget, Budgeting, RateLimit
+from app.catalog import CLASSES, COUNTER, MICRO, Budget, Budgeting, RateLimit
 from app.errors import Invalid, Transient
 from app.infra.logging import get_logger
 from app.limits import keys
-from app.limits.plans import MOST
+from app.limits.plans import MOST, crossings
+from app.limits.windows import window_at
 
 LOOK_SECONDS = 2.0
 """How old what people changed may be, in other processes than the one that changed it."""
@@ -23,6 +24,19 @@ HOURS = {"day": 24, "week": 168, "month": 720}
 _BACKGROUND, _NORMAL = CLASSES.index("background"), CLASSES.index("normal")
 _KEPT = 50_000
 """Subjects whose budgets are kept ready."""
+
+__all__ = [
+    "COUNTER",
+    "Changes",
+    "Counted",
+    "Effective",
+    "Override",
+    "Who",
+    "brought_back",
+    "configure",
+    "effective",
+    "look_again",
+]
 
 log = get_logger(__name__)
 
@@ -185,6 +199,29 @@ def _throttle(budget: Budget, amount: int) -> RateLimit:
 
 def _made(**given: Any) -> RateLimit:
     return RateLimit.model_validate({"per": "all", "currency": "usd", "ceilings": {}, **given})
+
+
+def brought_back(subject: str, spent: Mapping[str, tuple[datetime, int]], now: datetime) -> dict[str, dict[str, Any]]:
+    """Counters of a subject's budgets after a loss of Redis, of windows that `now` is in: what was written down.
+
+    Nothing is told again that was told of less. `spent` is by counter: the start of its window, and the amount.
+    """
+    found, known = {}, effective()
+    for name, (start, amount) in spent.items():
+        counted = known.counted(name.removeprefix(COUNTER), subject)
+        if counted is None or counted.limit.window != "calendar":
+            continue
+        window = window_at(counted.limit, start)
+        if window.start == start and now < window.end:
+            levels = crossings(counted.limit.units, counted.limit.warn_at)
+            found[name] = {
+                "s": round(window.start.timestamp() * 1000),
+                "e": round(window.end.timestamp() * 1000),
+                "u": amount,
+                "k": counted.limit.units,
+                "n": sum(amount >= level for level in levels),
+            }
+    return found
 
 
 _read: Callable[[], Changes] = Changes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,16 @@ _TURN = "crossings"
 _TRIM = Script("trim")
 
 log = get_logger(__name__)
+
+
+Told = Callable[[UnitOfWork, "Sequence[Crossing]"], None]
+
+_handed_over: dict[str, Told] = {}
+
+
+def hand_over(prefix: str, told: Told) -> None:
+    """Let `told` act on the crossings of limits that are named so, instead of the signals of limits (composition)."""
+    _handed_over[prefix] = told
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,10 @@ def tell(*, wait: bool = False) -> bool:
 
 def record(uow: UnitOfWork, found: Sequence[Crossing]) -> None:
     """A signal for each crossing that is later, or higher, than what was told of its window."""
+    for prefix, act in _handed_over.items():
+        if theirs := [crossing for crossing in found if crossing.limit.startswith(prefix)]:
+            act(uow, theirs)
+            found = [crossing for crossing in found if not crossing.limit.startswith(prefix)]
     told = {
         (row.subject, row.limit_name, row.start_at): (row.told_at, row.told_level)
         for row in store.lock_windows(uow, list({crossing.key for crossing in found}))

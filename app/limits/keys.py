@@ -40,6 +40,12 @@ CROSSINGS = f"{ROOT}crossings"
 LEASES = f"{ROOT}leases"
 """Sorted set of record keys by the end of their lease in ms: reservations that nobody settled yet."""
 
+CALLS = f"{PREFIX}costs:calls"
+"""Stream: LLM calls that were recorded and are not in Postgres yet (lua/spend.lua)."""
+
+CALLS_BYTES = f"{PREFIX}costs:bytes"
+"""String: bytes of the payloads in that stream."""
+
 
 def account(platform: str | None, name: str) -> str:
     """The subject of an account: `account:PLATFORM/NAME`."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Row
 
@@ -22,7 +22,8 @@ from app.infra import redis
 from app.infra.db import UnitOfWork, unit_of_work
 from app.infra.ids import uuid7
 from app.infra.logging import get_logger
-from app.limits import keys, states, store
+from app.limits import budgets, keys, states, store
+from app.limits.core import moment
 from app.limits.snapshots import limits_now, server_time
 from app.limits.wire import Script
 
@@ -51,6 +52,11 @@ _WHOLE = Script("whole")
 
 _callbacks: list[Callable[[], None]] = []
 
+Committed = Mapping[str, Mapping[str, tuple[datetime, int]]]
+"""By subject and counter: the start of its window, and what is written down, in millionths of a dollar."""
+
+_committed: Callable[[Sequence[str]], Committed] | None = None
+
 log = get_logger(__name__)
 
 Item = TypeVar("Item")
@@ -60,6 +66,12 @@ def on_loss(callback: Callable[[], None]) -> None:
     """Have this called after each loss, before anything is decided again: it writes holds and lanes into Redis."""
     if callback not in _callbacks:
         _callbacks.append(callback)
+
+
+def money_from(committed: Callable[[Sequence[str]], Committed]) -> None:
+    """Say who knows what was spent of budgets: their counters come back as that, not as the last snapshot has them."""
+    global _committed
+    _committed = committed
 
 
 def begin() -> None:
@@ -85,9 +97,9 @@ def restore(subjects: Sequence[str]) -> None:
         return
     wanted = list(dict.fromkeys(subjects))
     with unit_of_work() as uow:
-        returning = {one[0]: one for one in _returning(store.states(uow, wanted, now), now)}
-    nothing = json.dumps(states.nothing(now))
-    _write(epoch, [returning.get(subject, (subject, nothing, states.KEPT)) for subject in wanted])
+        rows = {row.subject: row for row in store.states(uow, wanted, now)}
+    unknown = [_Unknown(subject, json.dumps(states.nothing(now)), now, now + states.KEPT) for subject in wanted]
+    _write(epoch, _returning([rows.get(one.subject, one) for one in unknown], now))
 
 
 def fill() -> bool:
@@ -185,12 +197,27 @@ def _was_told(uow: UnitOfWork, epoch: str) -> bool:
     return bool(uow.execute(query, subject=keys.EVERYBODY, epoch=epoch.removeprefix(_FILLING)).scalar())
 
 
-def _returning(rows: Iterable[Row[Any]], now: datetime) -> Iterator[tuple[str, str, timedelta]]:
+class _Unknown(NamedTuple):
+    """A subject that no snapshot has, as a row that would have it."""
+
+    subject: str
+    state: str
+    taken_at: datetime
+    expires_at: datetime
+
+
+def _returning(rows: Sequence[Row[Any] | _Unknown], now: datetime) -> Iterator[tuple[str, str, timedelta]]:
     """Subject, state as it returns, and how long it lives."""
     money = {name for name, limit in limits_now().items() if limit.currency == "usd"}
+    spent = {} if _committed is None else _committed([row.subject for row in rows])
     for row in rows:
         state = states.brought_back(states.parse(row.state), taken_at=row.taken_at, now=now, money=money)
-        yield row.subject, json.dumps(state, separators=(",", ":")), row.expires_at - now
+        ends_at = row.expires_at
+        if counters := budgets.brought_back(row.subject, spent.get(row.subject, {}), now):
+            state["l"] |= counters
+            ends_at = max(ends_at, *(moment(counter["e"]) + states.KEPT for counter in counters.values()))
+            state["t"] = max(state["t"], *(counter["e"] for counter in counters.values()))
+        yield row.subject, json.dumps(state, separators=(",", ":")), ends_at - now
 
 
 def _write(epoch: str, returning: Iterable[tuple[str, str, timedelta]]) -> bool:

@@ -3,13 +3,36 @@ into the stream from which it is written down, by the same script."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
+from app.config import settings
 from app.errors import Transient
-from app.limits.budgets import Who
+from app.infra import redis
+from app.limits import budgets, keys
+from app.limits.asking import Call, ask_all
+from app.limits.budgets import Counted, Who
+from app.limits.core import moment
+from app.limits.plans import crossings
+from app.limits.windows import Window, bucket_of, window_at
+from app.limits.wire import Script
+
+AT_ONCE = 1000
+"""Calls that one run of the script takes: Redis does nothing else meanwhile."""
+
+SEEN_MOST = 200_000
+"""Ids of one minute that are known; what is repeated beyond that is put right by the comparison with the roll-ups."""
+
+AGREE_AT_ONCE = 200
+
+__all__ = ["Backlog", "Entry", "Full", "Recorded", "Spent", "Who", "agree", "backlog", "drained", "entries", "record"]
+
+_SPEND = Script("spend")
+_DRAINED = Script("drained")
+_AGREE = Script("agree")
 
 
 class Full(Transient):
@@ -57,29 +80,175 @@ class Backlog:
 def record(calls: Sequence[Spent], payload: bytes, *, kind: str = "calls", always: bool = False) -> Recorded:
     """Count the calls that are not known yet, and append `payload` to the stream: both, or nothing.
 
-    `always`: append it also where every call is known. Raises Full, Transient.
+    At most `AT_ONCE` calls. `always`: append it also where every call is known, or there is none. Raises Full,
+    Transient.
     """
-    raise NotImplementedError
+    sheet = _Sheet(budgets.effective())
+
+    def call(_place: int, now: float) -> Call:
+        return sheet.call(calls, payload, kind=kind, always=always, now=now)
+
+    [answer] = ask_all(_SPEND, 1, call, lambda _place: list(sheet.subjects))
+    if answer["v"] == "full":
+        raise Full("the stream of calls is full: they are not written down fast enough")
+    return Recorded(answer["e"], answer["f"], answer["d"], answer["x"] > 0)
+
+
+class _Sheet:
+    """The script's arguments: counters and groups of calls that count in the same ones."""
+
+    def __init__(self, effective: budgets.Effective) -> None:
+        self._effective = effective
+        self._begin(0.0)
+
+    def _begin(self, now: float) -> None:
+        self._now = datetime.fromtimestamp(now, UTC)
+        self.subjects: dict[str, int] = {}
+        self._counters: list[list[Any]] = []
+        self._places: dict[tuple[str, str], int] = {}
+        self._starts: list[float] = []
+        self._groups: dict[Any, int] = {}
+        self._lists: list[list[int]] = []
+        self._known: dict[Who, tuple[int, float]] = {}
+
+    def call(self, calls: Sequence[Spent], payload: bytes, *, kind: str, always: bool, now: float) -> Call:
+        self._begin(now)
+        given = {
+            "e": [one.id for one in calls],
+            "a": [one.amount or 0 for one in calls],
+            "g": [self._group(one.who, one.at) for one in calls],
+            "f": self._lists,
+            "l": self._counters,
+            "k": round(settings().limits_remember_seconds * 1000),
+            "m": SEEN_MOST,
+            "x": always,
+            "b": settings().cost_stream_mb * 1_048_576,
+            "n": kind,
+        }
+        states = [keys.STATE + subject for subject in self.subjects]
+        return [keys.CALLS, *states], [json.dumps(given, separators=(",", ":")).encode(), payload]
+
+    def _group(self, who: Who, at: float) -> int:
+        """Its group. A call of a window that is over counts in the others only."""
+        known = self._known.get(who)
+        if known is None:
+            places = [self._counter(one) for one in self._effective.of(who)]
+            known = self._known[who] = (
+                self._number(tuple(places)),
+                max((self._starts[place - 1] for place in places), default=0.0),
+            )
+        group, since = known
+        if at >= since:
+            return group
+        return self._number(tuple(place for place in self._lists[group - 1] if at >= self._starts[place - 1]))
+
+    def _number(self, places: tuple[int, ...]) -> int:
+        if places not in self._groups:
+            self._lists.append(list(places))
+            self._groups[places] = len(self._lists)
+        return self._groups[places]
+
+    def _counter(self, one: Counted) -> int:
+        key = (one.subject, one.limit.name)
+        if key not in self._places:
+            place = self.subjects.setdefault(one.subject, len(self.subjects) + 1)
+            written, since = _written(one, place, self._now)
+            self._counters.append(written)
+            self._starts.append(since)
+            self._places[key] = len(self._counters)
+        return self._places[key]
+
+
+def _written(one: Counted, place: int, now: datetime) -> tuple[list[Any], float]:
+    """A counter as the script reads it, and from when on calls count in it, in seconds since 1970."""
+    limit = one.limit
+    levels = [] if one.is_throttle else crossings(limit.units, limit.warn_at)
+    written: list[Any] = [limit.name, place, limit.units, levels]
+    if limit.window == "rolling":
+        return [*written, *bucket_of(limit)], 0.0
+    window = _window(one, now)
+    return [*written, *(_ms(at) for at in (window.start, window.end, window.next_end))], window.start.timestamp()
+
+
+_windows: dict[tuple[str, str], Window] = {}
+
+
+def _window(one: Counted, now: datetime) -> Window:
+    """The calendar window that `now` is in, reckoned once for each kind of window."""
+    key = (str(one.limit.period), one.limit.timezone)
+    known = _windows.get(key)
+    if known is None or not known.start <= now < known.end:
+        known = _windows[key] = window_at(one.limit, now)
+    return known
 
 
 def entries(count: int, after: str = "-") -> list[Entry]:
     """The oldest entries of the stream, or those after an entry. Raises Transient."""
-    raise NotImplementedError
+    start = after if after == "-" else f"({after}"
+    with redis.transient_errors():
+        found = redis.client().execute_command("XRANGE", keys.CALLS, start, "+", "COUNT", count, NEVER_DECODE=True)
+    return [_entry(*one) for one in found or ()]
+
+
+def _entry(identifier: bytes, fields: Any) -> Entry:
+    pairs = fields if isinstance(fields, Mapping) else dict(zip(fields[::2], fields[1::2], strict=True))
+    return Entry(identifier.decode(), pairs[b"k"].decode(), pairs[b"p"], pairs[b"c"])
 
 
 def drained(done: Sequence[Entry]) -> int:
     """Delete entries that are written down; how many were still there. Raises Transient."""
-    raise NotImplementedError
+    if not done:
+        return 0
+    arguments: list[str | bytes | int] = []
+    for entry in done:
+        arguments += [entry.id, len(entry.payload), entry.counted]
+    return int(_DRAINED.call([keys.CALLS], arguments))
 
 
 def backlog() -> Backlog:
     """What waits. Raises Transient."""
-    raise NotImplementedError
+    with redis.transient_errors():
+        pipe = redis.client().pipeline(transaction=False)
+        pipe.xlen(keys.CALLS)
+        pipe.get(keys.CALLS_BYTES)
+        pipe.execute_command("XRANGE", keys.CALLS, "-", "+", "COUNT", 1, NEVER_DECODE=True)
+        count, size, first = pipe.execute()
+    oldest = moment(int(first[0][0].partition(b"-")[0])) if first else None
+    return Backlog(int(count), max(0, int(size or 0)), oldest)
 
 
 def agree(committed: Mapping[str, Mapping[str, tuple[datetime, int]]]) -> int:
     """Make counters what was committed, and what is in the stream, and what is reserved; how many differed.
 
-    `committed`: by subject and counter, the start of its window and millionths of a dollar. Raises Transient.
+    `committed`: by subject and counter (`budget_NAME`), the start of its window and millionths of a dollar. A counter
+    of a window that is not the present one, or of a budget that does not apply, is left alone. Nothing may be written
+    down meanwhile. Raises Transient.
     """
-    raise NotImplementedError
+    subjects = list(committed)
+    return sum(
+        _agree({subject: committed[subject] for subject in subjects[first : first + AGREE_AT_ONCE]})
+        for first in range(0, len(subjects), AGREE_AT_ONCE)
+    )
+
+
+def _agree(committed: Mapping[str, Mapping[str, tuple[datetime, int]]]) -> int:
+    subjects = list(committed)
+    effective = budgets.effective()
+    told: list[list[Any]] = []
+    for place, subject in enumerate(subjects, start=1):
+        for name, (start, amount) in committed[subject].items():
+            counted = effective.counted(name.removeprefix(budgets.COUNTER), subject)
+            if counted is None or counted.limit.window != "calendar":
+                continue
+            limit, window = counted.limit, window_at(counted.limit, start)
+            if window.start == start:  # else its zone is another one by now
+                levels = crossings(limit.units, limit.warn_at)
+                told.append([place, name, amount, limit.units, levels, _ms(window.start), _ms(window.end)])
+    text = json.dumps(told, separators=(",", ":")).encode()
+    call: Call = ([keys.STATE + subject for subject in subjects], [text])
+    [answer] = ask_all(_AGREE, 1, lambda _place, _now: call, lambda _place: subjects)
+    return int(answer["c"])
+
+
+def _ms(at: datetime) -> int:
+    return round(at.timestamp() * 1000)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.catalog import RateLimit
+from app.catalog import COUNTER, RateLimit
 from app.limits.core import moment
 from app.limits.plans import crossings
 from app.limits.windows import BUCKETS
@@ -111,10 +111,13 @@ def margin(used: int) -> int:
 def brought_back(state: State, *, taken_at: datetime, now: datetime, money: Container[str]) -> dict[str, Any]:
     """The state as it returns after a loss: open windows of calls with a margin, without the lanes and the pass.
 
-    Lanes are written again from the rows of those who wait. `money` names the limits that have no margin.
+    Lanes are written again from the rows of those who wait. `money` names the limits that have no margin; counters of
+    budgets with an end do not come back: what was spent is known better (`rebuild.money_from`).
     """
     counters = {
-        name: counter if name in money else _with_margin(counter, taken_at, now) for name, counter in state["l"].items()
+        name: counter if name in money else _with_margin(counter, taken_at, now)
+        for name, counter in state["l"].items()
+        if not (name.startswith(COUNTER) and "e" in counter)
     }
     return {"v": state["v"], "t": state.get("t", _ms(now)), "l": counters}
 

@@ -24,6 +24,9 @@ SILENT_SECONDS = 1.0
 """After a call was not answered in time, how long this process does not ask: or each request would wait so long."""
 
 _HERE = Path(__file__).parent / "lua"
+_ADJUST = ("settle", "spend", "drained")
+"""Scripts that change what was counted before."""
+
 _local = threading.local()
 
 _silence: tuple[Any, float] | None = None
@@ -34,7 +37,8 @@ class Script:
     """A script of this folder, with what all of them share in front of it. One may run twice where a reply was lost."""
 
     def __init__(self, name: str) -> None:
-        self.text = (_HERE / "common.lua").read_text() + (_HERE / f"{name}.lua").read_text()
+        parts = ("common", *(("adjust",) if name in _ADJUST else ()), name)
+        self.text = "".join((_HERE / f"{part}.lua").read_text() for part in parts)
         self.sha = sha1(self.text.encode(), usedforsecurity=False).hexdigest().encode()
 
     def call(self, keys: Sequence[str | bytes], arguments: Sequence[str | bytes | int]) -> Any:

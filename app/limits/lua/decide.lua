@@ -173,6 +173,7 @@ if not peeking then
       used_now[place] = used
       if counter.s then
         counter.u = counter.u + cost
+        if limit[5] < 0 then counter.h = (counter.h or 0) + cost end
       else
         local kept = counter.b
         if kept then

@@ -10,7 +10,6 @@
 -- Returns JSON: {v = "done" | "before" (it was settled or given back) | "none" (nothing is known of this id) | "early"
 --   (the lease is not over) | "lost" | "unknown" | "clock", t = the server's time}
 -- A calendar window is adjusted while it is the present one or the one before; a rolling one while its bucket is there.
-local MOST = 99999999999999
 local mode, spent, remembered = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local got = redis.call('MGET', 'smm:limits:epoch', unpack(KEYS))
 local epoch, record = got[1], got[2] and cjson.decode(got[2])
@@ -42,34 +41,6 @@ for place = 2, #KEYS do
     if KEYS[other] == KEYS[place] then state = states[other] end
   end
   states[place] = state
-end
-
--- Both give the use after it where the window goes on; nil where it is over, or is not kept any more. `buckets` is how
--- many a rolling window has; what is given back needs none.
-local function adjust_rolling(counter, bucket, change, buckets)
-  local kept, newest = counter.b or {}, math.floor(now / counter.w)
-  local first = counter.b and counter.f or bucket
-  if change > 0 then
-    if bucket <= newest - buckets then return nil end
-    bucket = math.min(bucket, math.max(newest, first + #kept - 1)) -- the clock may have been set back
-    for _ = bucket, first - 1 do table.insert(kept, 1, 0) end
-    first = math.min(first, bucket)
-    for place = #kept + 1, bucket - first + 1 do kept[place] = 0 end
-    counter.b, counter.f = kept, first
-  end
-  local place, sum = bucket - first + 1, 0
-  if not kept[place] then return nil end
-  kept[place] = math.min(math.max(kept[place] + change, 0), MOST)
-  for at = math.max(1, newest - first - (buckets or #kept) + 2), #kept do sum = sum + kept[at] end
-  return sum
-end
-
-local function adjust_calendar(counter, window, change)
-  local which = counter.s == window and counter or counter.o
-  if not which or which.s ~= window then return nil end
-  if change < 0 then which.m = math.max(which.m or 0, which.u) end
-  which.u = math.min(math.max(which.u + change, 0), MOST)
-  return which == counter and counter.e > now and which.u or nil -- nobody may have turned it yet
 end
 
 local touched = {}
@@ -105,6 +76,12 @@ end
 
 local target = mode == 'settle' and spent or 0
 for _, one in ipairs(record.m or {}) do
+  local state = states[one[2] + 1]
+  local counter = state and state.l[one[1]]
+  if counter then
+    if not record.z then apart(counter, one[3], 'h', -one[4]) end
+    apart(counter, one[3], 'q', target)
+  end
   change(one[1], one[2], one[3], target - one[4], one[5], one[6], one[7])
   one[4] = target
 end

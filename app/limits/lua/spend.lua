@@ -1,0 +1,179 @@
+-- Calls that were made and what they cost: what was reserved under a call's id becomes what it cost, every other call is
+-- counted in the budgets that apply, beyond any ceiling, and all of them go into the stream together. An id counts once.
+-- KEYS[1] the stream: entries {k = kind, p = payload, c = what was counted, JSON: [subject, counter, window, amount] each}
+-- KEYS[2..] strings: states of the subjects that counters speak of (see common.lua)
+-- ARGV[1] JSON: {e = ids (UUIDv7 text), a = millionths of a dollar, g = group of each, from 1, f = the groups: lists of
+--   counters, from 1, l = the counters: [name, place of its subject, from 1, capacity, crossings, start, end, end of the
+--   next window], or for a rolling one [name, place, capacity, crossings, width, buckets], k = milliseconds an id that
+--   was reserved for is remembered, m = ids that are known of one minute at most, x = true: append also where every id
+--   is known, b = bytes that the stream may hold, n = kind}
+-- ARGV[2] the payload
+-- Returns JSON: {v = "done" | "full" | "lost" | "unknown" | "clock", t = the server's time, e = the entry or null,
+--   f = calls that were new, d = calls that were known, x = crossings that were noted}
+-- Ids are known for ten minutes, by the minute in them: smm:costs:seen:MINUTE, sets. What is counted twice after that is
+-- put right when counters are compared with the roll-ups.
+local SEEN_FOR, RESERVED = 600000, 'smm:limits:id:spend\31'
+local given, payload = cjson.decode(ARGV[1]), ARGV[2]
+local ids, amounts, groups, lists = given.e, given.a, given.g, given.l
+
+local function said(word) return '{"v":"' .. word .. '","t":' .. now_text .. '}' end
+
+local got = redis.call('MGET', 'smm:limits:epoch', 'smm:costs:bytes', unpack(KEYS, 2))
+local epoch = got[1]
+if not epoch then return said('lost') end
+if tonumber(got[2] or 0) + #payload > given.b then return said('full') end
+
+local states, touched, noted, counted = {}, {}, 0, {}
+for place = 2, #KEYS do
+  local raw = got[place + 1]
+  if not raw and epoch:sub(1, 1) == 'f' then return said('unknown') end
+  local state = raw and cjson.decode(raw) or {v = now, t = now, l = {}}
+  state.t = state.t or now
+  states[KEYS[place]] = state
+end
+for _, one in ipairs(lists) do
+  if one[7] and (now < one[5] or now >= one[7]) then return said('clock') end
+end
+
+local function state_of(subject)
+  local key = 'smm:limits:of:' .. subject
+  if states[key] == nil then
+    local raw = redis.call('GET', key)
+    states[key] = raw and cjson.decode(raw) or false
+    if raw then states[key].t = states[key].t or now end
+  end
+  return states[key], key
+end
+
+local function note(subject, name, window, amount)
+  if amount == 0 then return end
+  local key = subject .. '\31' .. name .. '\31' .. string.format('%.0f', window)
+  local one = counted[key]
+  if one then one[4] = one[4] + amount else counted[key] = {subject, name, window, amount} end
+end
+
+-- A budget that was raised or lowered is told anew from what was used by then.
+local function told(counter, before, used, capacity, levels, key, name)
+  if counter.k ~= capacity then
+    if counter.k then
+      counter.n = 0
+      while levels[counter.n + 1] and before >= levels[counter.n + 1] do counter.n = counter.n + 1 end
+    end
+    counter.k = capacity
+  end
+  local before_told = counter.n or 0
+  tell(counter, used, levels, key, name, 'calls', capacity)
+  if (counter.n or 0) > before_told then noted = noted + 1 end
+end
+
+local function settle(record, amount)
+  local done = {}
+  for _, one in ipairs(record.m or {}) do
+    local name, subject, window, was = one[1], (record.s or {})[one[2]], one[3], one[4]
+    if subject then
+      local state, key = state_of(subject)
+      local counter = state and state.l[name]
+      done[key .. name] = true
+      if counter then
+        local before = counter.u
+        local used = (counter.w and adjust_rolling or adjust_calendar)(counter, window, amount - was, one[7])
+        if counter.s then
+          apart(counter, window, record.z == 'settled' and 'q' or 'h', record.z ~= 'refunded' and -was or 0)
+          apart(counter, window, 'i', amount)
+          if counter.s == window then note(subject, name, window, amount) end
+          if used then told(counter, before, used, one[5], one[6], key, name) end
+        elseif used then
+          tell(counter, used, one[6], key, name, record.o, one[5])
+        end
+        touched[key] = true
+      end
+    end
+    one[4] = amount
+  end
+  return done
+end
+
+local reserved = {}
+for first = 1, #ids, 1000 do
+  local names = {}
+  for place = first, math.min(first + 999, #ids) do names[#names + 1] = RESERVED .. ids[place] end
+  for place, raw in ipairs(redis.call('MGET', unpack(names))) do
+    if raw then reserved[first + place - 1] = raw end
+  end
+end
+
+local sets = {}
+local function is_new(id)
+  local minute = math.floor(tonumber(id:sub(1, 8) .. id:sub(10, 13), 16) / 60000)
+  local set = sets[minute]
+  if not set then
+    local key = 'smm:costs:seen:' .. string.format('%.0f', minute)
+    set = {key, redis.call('SCARD', key)}
+    sets[minute] = set
+  end
+  if set[2] >= given.m then return redis.call('SISMEMBER', set[1], id) == 0 end
+  if redis.call('SADD', set[1], id) == 0 then return false end
+  if set[2] == 0 then redis.call('PEXPIRE', set[1], SEEN_FOR) end
+  set[2] = set[2] + 1
+  return true
+end
+
+local sums, fresh = {}, 0
+for place, id in ipairs(ids) do
+  local amount, group, done = amounts[place], given.f[groups[place]], nil
+  local record = reserved[place] and cjson.decode(reserved[place])
+  if record and record.w then record = nil end
+  local is_fresh = is_new(id)
+  if record then
+    is_fresh = record.z ~= 'recorded'
+    if is_fresh then
+      done = settle(record, amount)
+      record.z = 'recorded'
+      local key = RESERVED .. id
+      local lives = math.max(redis.call('PTTL', key), given.k)
+      redis.call('SET', key, cjson.encode(record), 'PX', lives)
+      redis.call('ZREM', 'smm:limits:leases', key)
+    end
+  end
+  if is_fresh then
+    fresh = fresh + 1
+    for _, list in ipairs(group) do
+      local one = lists[list]
+      if amount > 0 and not (done and done[KEYS[one[2] + 1] .. one[1]]) then sums[list] = (sums[list] or 0) + amount end
+    end
+  end
+end
+
+for list, amount in pairs(sums) do
+  local one = lists[list]
+  local name, key = one[1], KEYS[one[2] + 1]
+  local state, counter, used, till = states[key], nil, nil, nil
+  if one[7] then
+    local from, to = one[5], one[6]
+    if now >= to then from, to = one[6], one[7] end
+    counter, used = calendar(state.l, name, from, to)
+    counter.u = math.min(counter.u + amount, MOST)
+    apart(counter, counter.s, 'i', amount)
+    note(key:sub(SUBJECT), name, counter.s, amount)
+    till = counter.e
+    told(counter, used, used + amount, one[3], one[4], key, name)
+  else
+    counter, used = rolling(state.l, name, one[5], one[6])
+    till = now + one[5] * one[6]
+    local after = adjust_rolling(counter, math.floor(now / one[5]), amount, one[6])
+    told(counter, used, after or used + amount, one[3], one[4], key, name)
+  end
+  state.t = math.max(state.t, till)
+  touched[key] = true
+end
+for key in pairs(touched) do save(key, states[key]) end
+
+local entry = 'null'
+if fresh > 0 or given.x then
+  local all = {}
+  for _, one in pairs(counted) do all[#all + 1] = one end
+  local text = #all > 0 and cjson.encode(all) or '[]'
+  entry = '"' .. redis.call('XADD', KEYS[1], '*', 'k', given.n, 'p', payload, 'c', text) .. '"'
+  redis.call('INCRBY', 'smm:costs:bytes', #payload)
+end
+return string.format('{"v":"done","t":%s,"e":%s,"f":%d,"d":%d,"x":%d}', now_text, entry, fresh, #ids - fresh, noted)
