@@ -1,4 +1,4 @@
-"""The SQL of budgets: what people changed, the audit of it, and the thresholds that were reached. Nothing here commits."""
+"""The SQL of budgets: what people changed, the audit of it, thresholds that were reached. Nothing here commits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
 from app import clock
+from app.costs.sums import dollars
 from app.infra import ids
 from app.infra.db import UnitOfWork
 
@@ -70,15 +71,8 @@ class Crossed:
         return self.budget, self.subject
 
 
-def dollars(micro: int) -> float:
-    """Millionths of a dollar as dollars."""
-    return round(micro / 1_000_000, 6)
-
-
 _CHANGE = "name, subject, set_at, set_by, reason, definition, amount_micro_usd, until"
-_CROSSED = (
-    "budget, subject, start_at, per_mille, amount_micro_usd, end_at, spent_micro_usd, actions, at, waits_until"
-)
+_CROSSED = "budget, subject, start_at, per_mille, amount_micro_usd, end_at, spent_micro_usd, actions, at, waits_until"
 _IN_FORCE = "(until IS NULL OR until > now())"
 
 
@@ -198,12 +192,17 @@ def open_crossings(uow: UnitOfWork, places: Collection[Place] | None = None) -> 
 
 
 def insert_crossing(uow: UnitOfWork, crossed: Crossed) -> bool:
-    """False where this threshold was reached before, in this period and at this amount."""
+    """False where this threshold is reached already, in this period and at this amount.
+
+    One that was ended (somebody set another amount, and now this one again) begins anew.
+    """
     names = _CROSSED.split(", ")
     values = {**asdict(crossed), "actions": list(crossed.actions)}
     row = uow.execute(
         f"INSERT INTO budget_crossings ({_CROSSED}) VALUES ({', '.join(f':{name}' for name in names)})"
-        " ON CONFLICT DO NOTHING RETURNING per_mille",
+        " ON CONFLICT (budget, subject, start_at, per_mille, amount_micro_usd) DO UPDATE SET ended_at = NULL,"
+        " spent_micro_usd = excluded.spent_micro_usd, at = excluded.at, waits_until = excluded.waits_until"
+        " WHERE budget_crossings.ended_at IS NOT NULL RETURNING per_mille",
         **values,
     ).one_or_none()
     return row is not None
