@@ -213,7 +213,7 @@ def _watching() -> None:
         sa.Column("tenant", sa.Text, nullable=False),
         sa.Column("day", sa.Date, nullable=False),
         sa.Column("made_at", _TIME, server_default=sa.text("now()"), nullable=False),
-        sa.Column("document", _JSON, nullable=False),
+        sa.Column("document", postgresql.JSON, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "day", name="pk_cost_reports"),
     )
 

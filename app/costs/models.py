@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Date, Float, Index, Integer, Text, UniqueConstraint, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.infra.db import Base
@@ -255,14 +255,14 @@ class AnomalyRow(Base):
 
 
 class ReportRow(Base):
-    """The end-of-day summary of a tenant's day, as it was made; "" is the whole house."""
+    """The end-of-day summary of a tenant's day, as it was made; "" is the whole house. Its keys keep their order."""
 
     __tablename__ = "cost_reports"
 
     tenant: Mapped[str] = mapped_column(Text, primary_key=True)
     day: Mapped[date] = mapped_column(Date, primary_key=True)
     made_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    document: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    document: Mapped[dict[str, Any]] = mapped_column(JSON)
 
 
 class BillRow(Base):

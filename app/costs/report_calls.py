@@ -25,7 +25,8 @@ _LOPSIDED = (
 )
 _GROUPS = (
     "SELECT skill, provider, model, outcome, {lopsided} AS is_lopsided, width_bucket(input_tokens, {sizes}),"
-    " count(cost_micro_usd), {tokens}, coalesce(sum(cost_micro_usd), 0), count(latency_ms), coalesce(sum(latency_ms), 0)"
+    " count(cost_micro_usd), {tokens}, coalesce(sum(cost_micro_usd), 0), count(latency_ms),"
+    " coalesce(sum(latency_ms), 0)"
     " FROM cost_tracking WHERE {day}{tenant} GROUP BY 1, 2, 3, 4, 5, 6"
 )
 _TOKENS = ", ".join(
