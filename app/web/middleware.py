@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -116,11 +116,17 @@ def _path(scope: Scope) -> str:
 
 
 class BodyLimit:
-    """Reads a body whole, up to a size and within a time, before anything acts on it; chunked ones are counted too."""
+    """Reads a body whole, up to a size and within a time, before anything acts on it; chunked ones are counted too.
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, seconds: float = 30) -> None:
+    `larger`: the size for paths that take more than others.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, seconds: float = 30, larger: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.larger = larger or {}
         self.seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,9 +152,10 @@ class BodyLimit:
         await self.app(scope, _replay(body, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | Response:
-        too_large = _refusal(scope, 413, f"the body is larger than {self.max_bytes} bytes (SMM_BODY_MAX_BYTES)")
+        most = self.larger.get(scope["path"], self.max_bytes)
+        too_large = _refusal(scope, 413, f"the body is larger than {most} bytes (SMM_BODY_MAX_BYTES)")
         announced = Headers(scope=scope).get("content-length", "0")
-        if announced.isdigit() and int(announced) > self.max_bytes:
+        if announced.isdigit() and int(announced) > most:
             return too_large
         parts: list[bytes] = []
         size = 0
@@ -159,7 +166,7 @@ class BodyLimit:
                 return _refusal(scope, 400, "the body ended early")
             part = message.get("body", b"")
             size += len(part)
-            if size > self.max_bytes:
+            if size > most:
                 return too_large
             parts.append(part)
             more = message.get("more_body", False)

@@ -6,6 +6,7 @@ from typing import Any
 
 from app.admission.outcome_body import AdmissionOutcome
 from app.admission.requests import AdmissionRequest
+from app.costs.call_body import LlmCall
 from app.jobs.intake import JobRequest
 from app.web.api import alert_bodies, modes, pauses, recovery
 
@@ -16,6 +17,13 @@ def body(component: str) -> dict[str, Any]:
     """An operation's `requestBody` that points at one of `components`."""
     schema = {"$ref": f"#/components/schemas/{component}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def calls_body() -> dict[str, Any]:
+    """LLM calls come as JSON, one or many, or as one a line."""
+    one, many = ({"$ref": f"#/components/schemas/{name}"} for name in ("LlmCall", "LlmCalls"))
+    content = {"application/json": {"schema": {"anyOf": [many, one]}}, "application/x-ndjson": {"schema": one}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def components() -> dict[str, Any]:
@@ -32,6 +40,8 @@ def components() -> dict[str, Any]:
         "AdmissionRequest": AdmissionRequest.model_json_schema(ref_template=_REF),
         "AdmissionBatch": _batch("AdmissionBatch", "admissions", "AdmissionRequest"),
         "AdmissionOutcome": outcome,
+        "LlmCall": LlmCall.model_json_schema(ref_template=_REF),
+        "LlmCalls": _batch("LlmCalls", "calls", "LlmCall"),
         "JobRequest": job,
         "JobBatch": _batch("JobBatch", "jobs", "JobRequest"),
         "Problem": _PROBLEM,
