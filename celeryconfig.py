@@ -83,6 +83,7 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "health.removed": ("tasks.admission.on_signal",),
     "slo.*": ("tasks.alerts.on_signal",),
     "limits.*": ("tasks.alerts.on_signal",),
+    "costs.budget_*": ("tasks.admission.on_budget", "tasks.alerts.on_signal"),
     "jobs.dead": ("tasks.alerts.on_signal",),
     "intake.rejected": ("tasks.alerts.on_signal",),
     "notify.*": ("tasks.alerts.on_signal",),

@@ -6,13 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from app import admission, signals
-from app.admission import admitting, holds, pauses, releasing, requests
+from app.admission import admitting, budget_effects, holds, pauses, releasing, requests
 from app.admission.answers import Outcome
 from app.infra.db import unit_of_work
 from tasks.base import JobContext, envelope, job, tick
 from tasks.intake import CALLER, from_outside
 
 ON_SIGNAL = "tasks.admission.on_signal"
+ON_BUDGET = "tasks.admission.on_budget"
 
 
 @job(ON_SIGNAL, max_attempts=12)
@@ -20,6 +21,13 @@ def on_signal(ctx: JobContext, *, signal_id: UUID) -> None:
     """Let modes come on and go off with a service that fell, rose or left."""
     with ctx.complete() as uow:
         admission.follow_health(uow, signal_id, handler=ON_SIGNAL)
+
+
+@job(ON_BUDGET, max_attempts=12)
+def on_budget(ctx: JobContext, *, signal_id: UUID) -> None:
+    """Let work wait whose budget is used up, and go on when it is renewed or raised."""
+    with ctx.complete() as uow:
+        budget_effects.follow(uow, signal_id, handler=ON_BUDGET)
 
 
 @job(admission.RECONCILE)

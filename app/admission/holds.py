@@ -148,7 +148,7 @@ def read(scopes: Collection[str] | None = None) -> Held:
 
 def _lines(session: Session, scopes: Collection[str] | None) -> Iterator[tuple[str, str]]:
     for pause in pause_store.read(session, scopes=None if scopes is None else list(scopes)):
-        said = f"pause by {pause.set_by}: {pause.reason}"
+        said = pause.reason if pause.effect == "hint" else f"pause by {pause.set_by}: {pause.reason}"
         yield pause.scope, line(pause.least, pause.until, pause.effect, said)
     if _concerned(scopes, "operation:"):
         for hold in store.read(session)[2]:

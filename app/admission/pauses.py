@@ -24,6 +24,9 @@ SET, CHANGED, LIFTED = "pauses.set", "pauses.changed", "pauses.lifted"
 EFFECTS = ("wait", "deny", "token")
 """Operations wait; they are denied; only those that need the account's token wait."""
 
+HINT = "hint"
+"""Nothing waits: whoever is allowed to go on is told the reason. For parts of the system only."""
+
 PERSON = "person:"
 """The holder of what people set, whoever of them it was."""
 
@@ -179,7 +182,7 @@ def _by(by: str) -> Iterator[Problem]:
 def _kind(least: int, effect: str, holder: str) -> Iterator[Problem]:
     if least not in range(len(CLASSES)):
         yield Problem("class", f"must be a rank from 0 to {len(CLASSES) - 1}")
-    if effect not in EFFECTS:
+    if effect not in EFFECTS and (effect != HINT or holder.startswith(PERSON)):
         yield Problem("effect", f"must be {', '.join(EFFECTS[:-1])} or {EFFECTS[-1]}")
     if len(holder) > LONGEST_TEXT:
         yield Problem("holder", f"must have 1 to {LONGEST_TEXT} characters")

@@ -1,4 +1,4 @@
-"""Of what a pause may be: everything, a platform, a tenant, an account, an operation. Pure."""
+"""Of what a pause may be: everything, a platform, a tenant and others who spend, an account, an operation. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.errors import Problem
 from app.infra.text import storable
 
 LONGEST_NAME = 200
-SHAPES = "all, platform:P, tenant:T, account:P/A or operation:O"
+SHAPES = "all, platform:P, tenant:T, department:D, user:U, agent:A, skill:S, account:P/A or operation:O"
 
 
 def problems(scope: str) -> Iterator[Problem]:
@@ -19,7 +19,7 @@ def problems(scope: str) -> Iterator[Problem]:
     match kind:
         case "all" if not colon:
             return
-        case "platform" | "tenant" if colon:
+        case "platform" | "tenant" | "department" | "user" | "agent" | "skill" if colon:
             yield from _name(kind, name)
         case "operation" if colon:
             if not re.fullmatch(OPERATION, name):
