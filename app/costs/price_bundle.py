@@ -6,7 +6,6 @@ Imported only where prices are imported or compared: it takes half a second and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
 from decimal import ROUND_HALF_EVEN, Decimal
 from importlib.metadata import version
@@ -15,10 +14,8 @@ from typing import Any
 from genai_prices import types
 from genai_prices.data import providers
 
-from app.costs.price_store import ALWAYS
+from app.costs.price_store import ALWAYS, PACKAGE, Offered
 from app.costs.pricing import MILLION, Rates, Tier
-
-PACKAGE = "genai-prices"
 
 _RATES = {
     "input": "input_mtok",
@@ -35,20 +32,6 @@ _SAID = {
 _HOURS = "the standard price; at some hours of the day it is another one"
 _FREE = ":free"
 """OpenRouter's ending of models that cost nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """One version of a model's price as the package has it."""
-
-    provider: str
-    model: str
-    effective_from: datetime
-    effective_to: datetime | None
-    rates: Rates
-    tiers: tuple[Tier, ...] = ()
-    matches: Mapping[str, Any] = field(default_factory=dict)
-    note: str = ""
 
 
 def source() -> str:

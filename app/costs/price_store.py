@@ -20,6 +20,8 @@ ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 """From when on a price counts whose beginning nobody knows."""
 
 BY_HAND = "set by hand"
+PACKAGE = "genai-prices"
+"""Where prices come from: people, or this package."""
 
 _KINDS = ("input", "cached", "cache_write", "output")
 
@@ -76,6 +78,20 @@ class Price:
             "set_by": self.set_by,
             "note": self.note,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """One version of a model's price as the package offers it."""
+
+    provider: str
+    model: str
+    effective_from: datetime
+    effective_to: datetime | None
+    rates: Rates
+    tiers: tuple[Tier, ...] = ()
+    matches: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
 
 
 def dollars(rates: Rates) -> dict[str, float | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -56,9 +56,9 @@ class PriceTable:
             if price.matches.get("provider") or price.matches.get("fallbacks"):
                 self._providers[price.provider] = dict(price.matches)
 
-    def cost(self, tenant: str, provider: str, model: str, at: float, tokens: Tokens) -> Priced:
-        """What a call at this second since 1970 costs: the tenant's own price first, then everybody's."""
-        price = self.price_at(tenant, provider, model, datetime.fromtimestamp(at, UTC))
+    def cost(self, tenant: str, provider: str, model: str, at: datetime, tokens: Tokens) -> Priced:
+        """What a call at this moment costs: the tenant's own price first, then everybody's."""
+        price = self.price_at(tenant, provider, model, at)
         if price is None:
             return UNKNOWN
         micro = cost_micro_usd(price.rates, price.tiers, tokens)
@@ -82,6 +82,11 @@ class PriceTable:
             self._found[key] = found
         return found
 
+    def provider_of(self, name: str) -> str:
+        """The provider that goes by a name; the name itself where nobody does."""
+        itself = self._itself(name.strip().lower())
+        return itself[-1]
+
     def _look_up(self, tenant: str, provider: str, model: str) -> Iterator[Price]:
         names = self._providers_for(provider)
         for owner in dict.fromkeys((tenant, "")):
@@ -91,17 +96,16 @@ class PriceTable:
                     yield from reversed(models.get(spelling, ()))
                     yield from reversed(_matching(models, spelling))
 
-    def _providers_for(self, given: str) -> list[str]:
-        """The provider itself, the one that goes by this name, and those whose models it offers."""
-        name = given.strip().lower()
-        known = next(
-            (one for one, said in self._providers.items() if _knows(said.get("provider"), name)),
-            name,
-        )
-        exact = name in self._providers or ("", name) in self._models
-        itself = [name] if exact or known == name else [name, known]
-        offered = self._providers.get(itself[-1], {}).get("fallbacks", ())
-        return [*itself, *offered]
+    def _providers_for(self, name: str) -> list[str]:
+        itself = self._itself(name.strip().lower())
+        return [*itself, *self._providers.get(itself[-1], {}).get("fallbacks", ())]
+
+    def _itself(self, name: str) -> list[str]:
+        """The provider of this name, and the one that goes by it."""
+        if name in self._providers or ("", name) in self._models:
+            return [name]
+        known = next((one for one, said in self._providers.items() if _knows(said.get("provider"), name)), None)
+        return [name] if known is None else [name, known]
 
 
 def _matching(models: dict[str, list[Price]], name: str) -> list[Price]:

@@ -98,7 +98,7 @@ def test_every_plain_price_of_the_package_gives_its_own_figure(table: PriceTable
                     continue
                 for tokens in USAGES:
                     theirs = prices.calc_price(_usage(tokens))["total_price"]
-                    ours = table.cost("", provider.id, model.id, at.timestamp(), tokens)
+                    ours = table.cost("", provider.id, model.id, at, tokens)
                     if ours.micro is None:  # it has a price for input only, and takes output to be free
                         assert prices.output_mtok is None, (provider.id, model.id)
                         continue
@@ -127,7 +127,7 @@ def test_a_model_is_found_by_the_names_that_are_in_use(
 
 
 def test_a_cache_that_is_overlooked_would_overstate_what_a_call_costs(table: PriceTable) -> None:
-    at = MOMENTS[1].timestamp()
+    at = MOMENTS[1]
     read = table.cost("", "moonshot", "kimi-k2.5", at, Tokens(8950, 8704, 0, 14)).micro
     overlooked = table.cost("", "moonshot", "kimi-k2.5", at, Tokens(8950, 0, 0, 14)).micro
     assert (read, overlooked) == (1060, 5412)
@@ -136,7 +136,7 @@ def test_a_cache_that_is_overlooked_would_overstate_what_a_call_costs(table: Pri
 @pytest.mark.parametrize("name", ["gpt-99", "", "x" * 10_000, "\x00", "ft:"])
 def test_nobody_knows_the_price_of_a_stranger(table: PriceTable, name: str) -> None:
     for provider in ("openai", "", "nobody", "x" * 10_000):
-        assert table.cost("acme", provider, name, MOMENTS[1].timestamp(), Tokens(1)) == (None, "unknown", None)
+        assert table.cost("acme", provider, name, MOMENTS[1], Tokens(1)) == (None, "unknown", None)
 
 
 def _priced_by_the_hour(model: ModelInfo) -> bool:
