@@ -32,6 +32,8 @@ def upgrade() -> None:
     _budgets()
     _watching()
     _bills()
+    # For whom an operation waits, beside its tenant: whose budgets it reserves in.
+    op.add_column("deferred_operations", sa.Column("who", _JSON))
 
 
 def _text(name: str) -> sa.Column[str]:
@@ -74,6 +76,7 @@ def _calls() -> None:
         _text("source"),
         sa.Column("replayed_at", _TIME),
         sa.Column("replayed_by", sa.Text),
+        sa.Column("outcome", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_cost_set_aside"),
     )
     op.create_index("ix_cost_set_aside_at", "cost_set_aside", ["at"])
@@ -92,7 +95,13 @@ def _rollups() -> None:
             sa.Column("skill", sa.Text, nullable=False),
             *(_count(name) for name in _SUMS),
             sa.PrimaryKeyConstraint("dimension", "start_at", "tenant", "name", "skill", name=f"pk_cost_{level}"),
+            postgresql_with={"fillfactor": 70},  # rows of the present hour are updated every second
         )
+    op.create_table(
+        "cost_touched_days",
+        sa.Column("start_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("start_at", name="pk_cost_touched_days"),
+    )
     op.create_table(
         "cost_repairs",
         sa.Column("id", _UUID, nullable=False),
@@ -242,6 +251,7 @@ def _bills() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("deferred_operations", "who")
     for table in (
         "cost_balances",
         "cost_bills",
@@ -254,6 +264,7 @@ def downgrade() -> None:
         "cost_models",
         "cost_prices",
         "cost_repairs",
+        "cost_touched_days",
         "cost_days",
         "cost_hours",
         "cost_set_aside",

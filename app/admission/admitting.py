@@ -57,7 +57,7 @@ def _at_once(request: Request) -> Answer | None:
     """The answer that needs no counter."""
     if request.known.operation.one_at_a_time and request.task is not None:
         return Answer(request, Outcome.WAIT, Reason.ORDER, "one at a time: it starts when those before it are done")
-    return answers.too_large(request)
+    return answers.too_large(request, ask(request).plan.uses)
 
 
 def _decide(requests: Sequence[Request]) -> list[Decision | None]:
@@ -76,7 +76,7 @@ def ask(request: Request, counting: Counting | None = None) -> Ask:
     return operations.ask(
         request.known,
         account=request.account,
-        tenant=request.tenant,
+        who=request.who,
         request_id=request.id,
         counting=counting or (Counting.DEFER if request.defers else Counting.NOW),
         estimate=request.estimate,
@@ -205,6 +205,7 @@ def _wanted(request: Request) -> deferring.Wanted:
     return deferring.Wanted(
         account=request.line,
         tenant=request.tenant or None,
+        who=request.who,
         operation=request.known.operation.name,
         rank=request.known.plan.rank,
         request_id=request.id,

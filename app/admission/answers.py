@@ -10,9 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from app.admission.requests import Request
-from app.catalog import CLASSES
+from app.catalog import CLASSES, COUNTER, MICRO
+from app.catalog.limiting import LARGEST
 from app.clock import iso
-from app.limits.core import Decision, Hold, Reading, Verdict
+from app.limits.core import Decision, Hold, Reading, Use, Verdict
 
 
 class Outcome(StrEnum):
@@ -29,6 +30,7 @@ class Reason(StrEnum):
     ROOM = "room"
     KNOWN = "known"
     LIMIT = "limit"
+    BUDGET = "budget"
     QUEUE = "queue"
     PAUSE = "pause"
     MODE = "mode"
@@ -39,6 +41,10 @@ class Reason(StrEnum):
     FULL = "full"
     UNREACHABLE = "unreachable"
     ENDED = "ended"
+
+
+UNBOUNDED = LARGEST + 1
+"""Of a class that a budget does not stop: more than any capacity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ def reading_shown(reading: Reading) -> dict[str, Any]:
         "currency": "calls" if reading.limit.currency == "calls" else "micro_usd",
         "used": reading.used,
         "capacity": reading.capacity,
-        "ceiling": reading.ceiling,
+        "ceiling": reading.ceiling if reading.ceiling < UNBOUNDED else None,
         "percentage": round(100 * reading.share, 1),
         "cost": reading.cost,
         "resets_at": None if reading.ends_at is None else iso(reading.ends_at),
@@ -122,9 +128,9 @@ def unreachable(request: Request) -> Answer:
     return Answer(request, outcome, Reason.UNREACHABLE, "the counters cannot be reached")
 
 
-def too_large(request: Request) -> Answer | None:
+def too_large(request: Request, uses: Sequence[Use]) -> Answer | None:
     """No, for ever: it needs more than a limit will ever have for its class."""
-    for use in request.known.plan.uses:
+    for use in uses:
         cost = request.estimate if use.cost is None else use.cost
         if cost > use.ceiling:
             what = f"needs {cost} of {use.limit.name}, of which its class may have {use.ceiling} at most"
@@ -145,8 +151,12 @@ def _why(request: Request, decision: Decision) -> tuple[Reason, str]:
         return _held(decision.holds)
     short = next((reading for reading in decision.readings if reading.room_at is not None), None)
     if short is not None:
+        operations = f"{CLASSES[request.known.plan.rank]} operations"
+        if short.limit.name.startswith(COUNTER):
+            of = f"${short.used / MICRO:.2f} of ${short.ceiling / MICRO:.2f} for {operations} are spent or reserved"
+            return Reason.BUDGET, f"the budget {short.limit.name.removeprefix(COUNTER)} of {short.subject}: {of}"
         what = f"{short.limit.name} is used up to {short.used} of {short.ceiling}"
-        return Reason.LIMIT, f"{what} for {CLASSES[request.known.plan.rank]} operations ({short.subject})"
+        return Reason.LIMIT, f"{what} for {operations} ({short.subject})"
     return Reason.QUEUE, f"others of {request.line} wait for {decision.behind} already"
 
 

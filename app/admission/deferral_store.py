@@ -63,10 +63,11 @@ def known(uow: UnitOfWork, ids: Sequence[tuple[str, str]]) -> dict[tuple[str, st
 
 _INSERT = """
     INSERT INTO deferred_operations
-           (id, account, tenant, operation, rank, request_id, estimate, task, caller, reason, created_at, expires_at)
-    SELECT id, account, tenant, operation, rank, request_id, estimate, task, caller, reason, clock_timestamp(),
+           (id, account, tenant, who, operation, rank, request_id, estimate, task, caller, reason, created_at,
+            expires_at)
+    SELECT id, account, tenant, who, operation, rank, request_id, estimate, task, caller, reason, clock_timestamp(),
            expires_at
-      FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(place int, id uuid, account text, tenant text,
+      FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(place int, id uuid, account text, tenant text, who jsonb,
            operation text, rank smallint, request_id text, estimate bigint, task jsonb, caller text, reason text,
            expires_at timestamptz)
      ORDER BY place"""
@@ -162,7 +163,8 @@ def waiting_operations(uow: UnitOfWork, account: str) -> dict[str, int]:
 
 _HEADS = """
     SELECT d.* FROM unnest(CAST(:operations AS text[])) AS o(operation) CROSS JOIN LATERAL (
-      SELECT id, seq, tenant, operation, rank, request_id, estimate, task, caller, expires_at <= now() AS is_expired
+      SELECT id, seq, tenant, who, operation, rank, request_id, estimate, task, caller,
+             expires_at <= now() AS is_expired
         FROM deferred_operations
        WHERE account = :account AND state = 'waiting' AND operation = o.operation
        ORDER BY rank, seq LIMIT :limit) AS d

@@ -19,6 +19,7 @@ from app.infra.db import UnitOfWork
 from app.infra.ids import uuid7
 from app.infra.text import storable
 from app.limits.core import Decision
+from app.limits.spending import Who
 
 __all__ = [
     "Deferred",
@@ -47,6 +48,7 @@ class Wanted:
     task: dict[str, Any] | None
     caller: str
     expires_at: datetime
+    who: Who = field(default_factory=Who)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class _Joining:
             "id": uuid7(),
             "reason": reason_of(decision),
             "expires_at": iso(one.expires_at),
+            "who": {name: value for name, value in one.who._asdict().items() if value} or None,
         }
         until = None if decision is None else decision.room_at
         answer = Deferred(row["id"], sum(there[: one.rank + 1]), until, "waiting", replayed=False)

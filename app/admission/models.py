@@ -123,6 +123,7 @@ class DeferredOperationRow(Base):
     rank: Mapped[int] = mapped_column(SmallInteger)
     request_id: Mapped[str] = mapped_column(Text)
     estimate: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    who: Mapped[dict[str, str] | None] = mapped_column(JSONB)
     task: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     caller: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(Text, server_default="waiting")

@@ -9,9 +9,10 @@ from functools import lru_cache
 from app import catalog
 from app.catalog import Limiting, Operation, RateLimit, did_you_mean
 from app.errors import NotFound
-from app.limits import keys
+from app.limits import budgets, keys
 from app.limits.core import Ask, Counting, Use
 from app.limits.plans import Plan
+from app.limits.spending import Who
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +92,50 @@ def _compiled(operation: Operation, limits: Mapping[str, RateLimit]) -> Known:
 
 
 def ask(
-    one: Known, *, account: str, tenant: str, request_id: str, counting: Counting = Counting.NOW, estimate: int = 0
+    one: Known, *, account: str, who: Who, request_id: str, counting: Counting = Counting.NOW, estimate: int = 0
 ) -> Ask:
-    """The question to the limiter."""
+    """The question to the limiter. Names that were given are scopes that may be paused, whatever is counted."""
+    plan, subjects = _whole(one, one.subjects(account, who.tenant), who)
     return Ask(
-        plan=one.plan,
+        plan=plan,
         key=one.key(account, request_id),
-        subjects=one.subjects(account, tenant),
-        scope=keys.tenant(tenant),
+        subjects=subjects,
+        scope=keys.tenant(who.tenant),
         counting=counting,
         estimate=estimate,
         lease_seconds=LEASE_SECONDS if spends(one) else 0,
     )
+
+
+def _whole(one: Known, subjects: tuple[str, ...], who: Who) -> tuple[Plan, tuple[str, ...]]:
+    """The plan with the budgets that apply, and whose counters it speaks of."""
+    found = list(subjects)
+    found += [f"{scope}:{name}" for scope, name in zip(_SCOPES, who[1:5], strict=True) if name]
+    if not one.operation.budgets:
+        return one.plan, tuple(found)
+    uses = []
+    for counted in budgets.effective().of(who):
+        if counted.subject not in found:
+            found.append(counted.subject)
+        uses.append(Use(counted.limit, found.index(counted.subject), None, counted.ceilings[one.plan.rank]))
+    return _with_budgets(one.plan, tuple(uses)), tuple(found)
+
+
+_SCOPES = ("department", "user", "agent", "skill")
+_PLANS_KEPT = 4096
+_plans: dict[tuple[Plan, tuple[tuple[int, int, int], ...]], tuple[Plan, tuple[Use, ...]]] = {}
+
+
+def _with_budgets(plan: Plan, uses: tuple[Use, ...]) -> Plan:
+    """Made once for each set of budgets; the uses are kept with it, so that no other limit is known by the same id."""
+    key = (plan, tuple((id(use.limit), use.place, use.ceiling) for use in uses))
+    known = _plans.get(key)
+    if known is None:
+        if len(_plans) >= _PLANS_KEPT:
+            _plans.clear()
+        whole = Plan(plan.operation, plan.rank, plan.uses + uses, plan.fields, needs_token=plan.needs_token)
+        known = _plans[key] = (whole, uses)
+    return known[0]
 
 
 LEASE_SECONDS = 600
@@ -116,4 +149,4 @@ def _spends(plan: Plan) -> bool:
 
 def spends(one: Known) -> bool:
     """Does it reserve money by an estimate?"""
-    return _spends(one.plan)
+    return one.operation.budgets or _spends(one.plan)

@@ -16,6 +16,7 @@ from app.catalog import MICRO
 from app.errors import Invalid, NotFound, Problem
 from app.infra.text import storable
 from app.jobs import spec
+from app.limits.spending import NOBODY
 
 MOST_HEADERS = 200
 LONGEST_VALUE = 65_536
@@ -42,7 +43,7 @@ class AdmissionOutcome(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     operation: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="as in the admission")
-    account: Name = Field(description="as in the admission")
+    account: Name | None = Field(default=None, description="as in the admission")
     tenant: Name | None = Field(default=None, description="as in the admission")
     id: Name | None = Field(default=None, description="of the admission; needed for `cost` and `refund`")
     status: Annotated[int, BeforeValidator(_no_flag), Field(ge=100, le=599)] | None = Field(
@@ -106,7 +107,7 @@ def parse(body: object) -> Outcome:
         raise Invalid(problems, subject="outcome")
     return Outcome(
         known=known,
-        account=given.account,
+        account=(given.tenant or NOBODY) if known.operation.budgets else given.account or "",
         tenant=given.tenant or "",
         id=given.id,
         sent=_sent(given, known.operation.platform),
@@ -117,6 +118,8 @@ def parse(body: object) -> Outcome:
 
 def _missing(given: AdmissionOutcome, known: Known) -> list[Problem]:
     problems = []
+    if given.account is None and not known.operation.budgets:
+        problems.append(Problem("account", "is required"))
     if given.tenant is None and "tenant" in known.kinds:
         problems.append(Problem("tenant", f"is required: a limit of {given.operation} is counted by tenant"))
     if given.id is None and (given.refund or given.cost is not None):

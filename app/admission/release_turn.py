@@ -10,9 +10,9 @@ from typing import Any
 from uuid import UUID
 
 from app.admission import deferral_store, expiring, marking, operations, queues, release_jobs
-from app.admission.operations import Known
 from app.admission.release_core import LONGEST, SHORTLY, Stay, bounded, ceiling, lanes_after, stay_of
 from app.admission.release_jobs import Candidate
+from app.catalog import COUNTER
 from app.errors import Invalid, NotFound
 from app.infra import ids
 from app.infra.db import UnitOfWork
@@ -20,6 +20,7 @@ from app.infra.logging import get_logger
 from app.limits import deciding
 from app.limits.core import Ask, Counting, Verdict
 from app.limits.plans import Plan
+from app.limits.spending import Who
 
 CHUNK = 200
 """Operations of one queue that go on in one turn: then it is the next queue's."""
@@ -96,7 +97,7 @@ class _Turn:
     released: int = 0
     jobs: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    plans: dict[tuple[str, int], Plan] = field(default_factory=dict)
+    plans: dict[tuple[Plan, int], Plan] = field(default_factory=dict)
     name: str = field(default_factory=lambda: str(ids.uuid7()))
 
     def look(self) -> None:
@@ -174,23 +175,26 @@ class _Turn:
         ask = operations.ask(
             one.known,
             account=self.account.partition("/")[2],
-            tenant=row.tenant or "",
+            who=Who(**{**(row.who or {}), "tenant": row.tenant or ""}),
             request_id=row.request_id,
             counting=Counting.RELEASE,
             estimate=row.estimate,
         )
-        return replace(ask, plan=self._plan(one.known, row.estimate), pass_=self.name)
+        estimate = row.estimate if operations.spends(one.known) else 0
+        return replace(ask, plan=self._plan(ask.plan, estimate), pass_=self.name)
 
-    def _plan(self, known: Known, estimate: int) -> Plan:
-        """Its plan, with the ceilings of what has waited."""
-        kept = known.operation.name, estimate if operations.spends(known) else 0
+    def _plan(self, plan: Plan, estimate: int) -> Plan:
+        """The plan with the ceilings of what has waited; a budget leaves no reserve."""
+        kept = plan, estimate
         if kept not in self.plans:
-            costs = [estimate if use.cost is None else use.cost for use in known.plan.uses]
+            costs = [estimate if use.cost is None else use.cost for use in plan.uses]
             ceilings = [
-                ceiling(use.limit, known.plan.rank, cost=cost, now=self.now)
-                for use, cost in zip(known.plan.uses, costs, strict=True)
+                use.ceiling
+                if use.limit.name.startswith(COUNTER)
+                else ceiling(use.limit, plan.rank, cost=cost, now=self.now)
+                for use, cost in zip(plan.uses, costs, strict=True)
             ]
-            self.plans[kept] = known.plan.with_ceilings(ceilings)
+            self.plans[kept] = plan.with_ceilings(ceilings)
         return self.plans[kept]
 
     def _release(self, allowed: Sequence[Candidate], bad: list[tuple[Any, str]]) -> None:

@@ -26,6 +26,7 @@ from app.errors import Invalid, NotFound, Problem
 from app.infra.ids import uuid7
 from app.infra.text import json_safe, storable
 from app.jobs import intake, spec
+from app.limits.spending import NOBODY, Who
 
 LARGEST_ESTIMATE = 1_000_000
 """Dollars that one operation may be expected to cost."""
@@ -56,8 +57,16 @@ class AdmissionRequest(BaseModel):
     operation: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
         description="an operation of the catalogue"
     )
-    account: Name = Field(description="the account on its platform, as everybody calls it")
+    account: Name | None = Field(
+        default=None,
+        description="the account on its platform, as everybody calls it; not of an operation that reserves in budgets",
+    )
     tenant: Name | None = Field(default=None, description="whose account it is")
+    department: Name | None = Field(default=None, description="whose budget counts, as of the four below")
+    user: Name | None = None
+    agent: Name | None = None
+    skill: Name | None = None
+    interaction: Name | None = Field(default=None, description="what the agent is at")
     id: Name | None = Field(
         default=None, description="the caller's own id: asked again with the same one, nothing is consumed twice"
     )
@@ -81,7 +90,7 @@ class Request:
 
     known: Known
     account: str
-    tenant: str
+    who: Who
     id: str
     given_id: bool
     estimate: int
@@ -94,6 +103,11 @@ class Request:
     def line(self) -> str:
         """`PLATFORM/ACCOUNT`."""
         return self.known.line(self.account)
+
+    @property
+    def tenant(self) -> str:
+        """Whose account it is; the empty text where nobody said."""
+        return self.who.tenant
 
 
 def parse(body: object, *, caller: str, is_tried: bool = False) -> Request:
@@ -118,8 +132,8 @@ def parse(body: object, *, caller: str, is_tried: bool = False) -> Request:
         raise Invalid(problems, subject="admission")
     return Request(
         known=known,
-        account=given.account,
-        tenant=given.tenant or "",
+        account=_account(given, known),
+        who=_who(given),
         id=given.id or str(uuid7()),
         given_id=given.id is not None,
         estimate=round((given.estimate or 0) * MICRO),
@@ -128,6 +142,17 @@ def parse(body: object, *, caller: str, is_tried: bool = False) -> Request:
         expires_at=given.expires_at,
         caller=caller,
     )
+
+
+def _account(given: AdmissionRequest, known: Known) -> str:
+    """What reserves in budgets waits in its tenant's queue: there the record of its call finds what was reserved."""
+    if known.operation.budgets:
+        return given.tenant or NOBODY
+    return given.account or ""
+
+
+def _who(given: AdmissionRequest) -> Who:
+    return Who(*(getattr(given, name) or "" for name in Who._fields))
 
 
 def _unknown(operation: object) -> list[Problem]:
@@ -142,6 +167,11 @@ def _unknown(operation: object) -> list[Problem]:
 
 def _missing(given: AdmissionRequest, known: Known) -> list[Problem]:
     problems = []
+    if given.account is None and not known.operation.budgets:
+        problems.append(Problem("account", "is required"))
+    if known.operation.budgets and given.account not in (None, _account(given, known)):
+        said = f"must be left out: {given.operation} waits in its tenant's queue"
+        problems.append(Problem("account", said))
     if given.tenant is None and "tenant" in known.kinds:
         problems.append(Problem("tenant", f"is required: a limit of {given.operation} is counted by tenant"))
     if given.estimate is None and operations.spends(known):

@@ -36,7 +36,7 @@ def document(request: Request, decision: Decision, session: Session | None, now:
 
 
 def _answer(request: Request, decision: Decision) -> answers.Answer:
-    refused = answers.too_large(request)
+    refused = answers.too_large(request, decision.ask.plan.uses)
     if refused is not None:
         return refused
     made = answers.allowed if decision.verdict is Verdict.ALLOW else answers.stopped

@@ -97,9 +97,7 @@ class Budget(Table):
     throttle_share: Figure = Field(
         default=0.1, gt=0, le=1, description="what throttled work may spend an hour, of an even hour of the period"
     )
-    cheaper: str = Field(
-        default="", max_length=500, description="what `cheaper` tells skills: which model to take"
-    )
+    cheaper: str = Field(default="", max_length=500, description="what `cheaper` tells skills: which model to take")
 
     @model_validator(mode="before")
     @classmethod

@@ -128,6 +128,10 @@ class Operation(Table):
     consumes: dict[str, Cost] = Field(
         default_factory=dict, description='how much of which limit: {instagram_api = 1, tenant_spend = "estimate"}'
     )
+    budgets: bool = Field(
+        default=False,
+        description="true: it spends money, and reserves its estimate in every budget that applies; it has no platform",
+    )
     requires: Texts = Field(default=(), max_length=20, description="services; while one is down the operation waits")
     requires_token: bool = Field(default=False, description="true: it waits while the account's token is not usable")
     expires_seconds: Seconds = Field(
@@ -216,6 +220,8 @@ def _dangling(
     operation: Operation, limits: Mapping[str, RateLimit], written: frozenset[str], services: frozenset[str]
 ) -> Iterator[Problem]:
     path = f"operations.{operation.name}"
+    if operation.budgets and operation.platform is not None:
+        yield Problem(f"{path}.budgets", "is only for an operation without a platform")
     for name, cost in operation.consumes.items():
         limit = limits.get(name)
         if name not in written:

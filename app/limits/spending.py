@@ -28,7 +28,23 @@ SEEN_MOST = 200_000
 
 AGREE_AT_ONCE = 200
 
-__all__ = ["Backlog", "Entry", "Full", "Recorded", "Spent", "Who", "agree", "backlog", "drained", "entries", "record"]
+__all__ = [
+    "NOBODY",
+    "Backlog",
+    "Entry",
+    "Full",
+    "Recorded",
+    "Spent",
+    "Who",
+    "agree",
+    "backlog",
+    "drained",
+    "entries",
+    "record",
+]
+
+NOBODY = "all"
+"""The account, without a platform, in whose queue work for no tenant waits; every other's is named as its tenant."""
 
 _SPEND = Script("spend")
 _DRAINED = Script("drained")
@@ -113,10 +129,13 @@ class _Sheet:
 
     def call(self, calls: Sequence[Spent], payload: bytes, *, kind: str, always: bool, now: float) -> Call:
         self._begin(now)
+        owners: dict[str, int] = {}
         given = {
             "e": [one.id for one in calls],
             "a": [one.amount or 0 for one in calls],
             "g": [self._group(one.who, one.at) for one in calls],
+            "w": [owners.setdefault(one.who.tenant, len(owners) + 1) for one in calls],
+            "o": [tenant or NOBODY for tenant in owners],
             "f": self._lists,
             "l": self._counters,
             "k": round(settings().limits_remember_seconds * 1000),

@@ -17,6 +17,7 @@ from app.infra import queue, redis
 from app.infra.db import unit_of_work
 from app.limits import deciding, keys
 from app.limits.core import Counting, Decision
+from app.limits.spending import Who
 from tests.benchmarks.release import names_in_broker
 from tests.fixtures.ledger import Ledger
 from tests.health.catalogs import use
@@ -103,7 +104,7 @@ class Backlog:
         """As admission asks."""
         known = operations.known(operation)
         name = account.partition("/")[2]
-        question = operations.ask(known, account=name, tenant="", request_id=request_id, counting=Counting.DEFER)
+        question = operations.ask(known, account=name, who=Who(), request_id=request_id, counting=Counting.DEFER)
         return deciding.decide(question)
 
     def defer(self, request_id: str, operation: str = "call", account: str = ACCOUNT, **more: Any) -> Deferred:

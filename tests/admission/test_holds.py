@@ -13,6 +13,7 @@ from app.infra import redis
 from app.infra.db import read_only, unit_of_work
 from app.limits import deciding, keys
 from app.limits.core import Counting, Decision, Hold, Verdict
+from app.limits.spending import Who
 from tests.admission.conftest import NO_VECTORS, SERVICES, Scene
 from tests.admission.pausing import lift, mirrored, open_pauses, pause
 from tests.admission.test_mirror import use_redis
@@ -51,7 +52,7 @@ def whole() -> None:
 def decide(operation: str = "sync", *, account: str = "anna", tenant: str = "acme") -> Decision:
     known = operations.known(operation)
     return deciding.decide(
-        operations.ask(known, account=account, tenant=tenant, request_id="x", counting=Counting.PEEK)
+        operations.ask(known, account=account, who=Who(tenant), request_id="x", counting=Counting.PEEK)
     )
 
 

@@ -18,6 +18,7 @@ from app.infra import redis
 from app.infra.plain import plain
 from app.limits import deciding, keys
 from app.limits.core import Counting, Decision, Reading, Verdict
+from app.limits.spending import Who
 from tests.admission.conftest import SERVICES, Scene
 from tests.admission.test_mirror import use_redis
 from tests.health import local
@@ -111,7 +112,7 @@ def ask(operation: str = "call", *, id_: str = "x", peek: bool = False, estimate
     counting = Counting.PEEK if peek else Counting.NOW
     known = operations.known(operation)
     return deciding.decide(
-        operations.ask(known, account="anna", tenant="acme", request_id=id_, counting=counting, estimate=estimate)
+        operations.ask(known, account="anna", who=Who("acme"), request_id=id_, counting=counting, estimate=estimate)
     )
 
 
@@ -177,7 +178,7 @@ def test_the_limit_of_posts_is_told_in_posts_and_with_its_total(scene: Scene) ->
 def test_figures_of_one_account_are_those_of_no_other(scene: Scene) -> None:
     report(headers=usage(100))
     known = operations.known("call")
-    other = operations.ask(known, account="bob", tenant="acme", request_id="x")
+    other = operations.ask(known, account="bob", who=Who("acme"), request_id="x")
     assert deciding.decide(other).verdict is Verdict.ALLOW
 
 

@@ -68,7 +68,15 @@ def reserve(one: Spent, estimate: int, rank: int = 1) -> Any:
     subjects = list(dict.fromkeys(item.subject for item in counted))
     uses = [Use(item.limit, subjects.index(item.subject), None, item.ceilings[rank]) for item in counted]
     plan = Plan("think", rank, uses)
-    return deciding.decide(Ask(plan, f"spend\x1f{one.id}", tuple(subjects), estimate=estimate, lease_seconds=60))
+    return deciding.decide(
+        Ask(
+            plan,
+            f"-/{one.who.tenant or spending.NOBODY}\x1f{one.id}",
+            tuple(subjects),
+            estimate=estimate,
+            lease_seconds=60,
+        )
+    )
 
 
 def test_a_call_counts_in_every_budget_that_applies_and_is_in_the_stream(spender: Keeper) -> None:

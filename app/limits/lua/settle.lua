@@ -1,7 +1,8 @@
 -- What an id consumed becomes what was spent, or nothing. It happens once: what is settled stays as it is, and what was
 -- given back may only be settled yet, because it was spent after all.
 -- KEYS[1] string: what was decided under this id (see decide.lua); lives ARGV[3] milliseconds from now at least
--- KEYS[2..] strings: states of the subjects, in the order of the decision (see common.lua)
+-- KEYS[2..] strings: states of the subjects, in the order of the decision (see common.lua); where the record itself
+--   names its subjects, those count
 -- ARGV[1] "settle": money becomes ARGV[2], calls stay; "refund": all is given back; "lapse": the money is, where the
 --   lease is over
 -- ARGV[2] what was spent, in whole units of the currency   ARGV[3] milliseconds an id is remembered
@@ -11,7 +12,7 @@
 --   (the lease is not over) | "lost" | "unknown" | "clock", t = the server's time}
 -- A calendar window is adjusted while it is the present one or the one before; a rolling one while its bucket is there.
 local mode, spent, remembered = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local got = redis.call('MGET', 'smm:limits:epoch', unpack(KEYS))
+local got = redis.call('MGET', 'smm:limits:epoch', KEYS[1])
 local epoch, record = got[1], got[2] and cjson.decode(got[2])
 local plan = ARGV[4] and cjson.decode(ARGV[4])
 
@@ -26,11 +27,16 @@ end
 if record and (record.z == 'settled' or record.z and mode ~= 'settle') then return said('before') end
 if record and mode == 'lapse' and record.e and record.e > now then return said('early') end
 
-local states = {}
-for place = 2, #KEYS do
+local names, states = KEYS, {}
+if record and record.s then
+  names = {KEYS[1]}
+  for place, subject in ipairs(record.s) do names[place + 1] = 'smm:limits:of:' .. subject end
+end
+local raw = #names > 1 and redis.call('MGET', unpack(names, 2)) or {}
+for place = 2, #names do
   local state
-  if got[place + 1] then
-    state = cjson.decode(got[place + 1])
+  if raw[place - 1] then
+    state = cjson.decode(raw[place - 1])
     state.t = state.t or now
   elseif epoch:sub(1, 1) == 'f' then
     return said('unknown')
@@ -38,7 +44,7 @@ for place = 2, #KEYS do
     state = {v = now, t = now, l = {}}
   end
   for other = 2, place - 1 do
-    if KEYS[other] == KEYS[place] then state = states[other] end
+    if names[other] == names[place] then state = states[other] end
   end
   states[place] = state
 end
@@ -49,7 +55,7 @@ local function change(name, place, window, amount, capacity, levels, buckets)
   local counter = state and state.l[name]
   if not counter or amount == 0 then return end
   local used = (counter.w and adjust_rolling or adjust_calendar)(counter, window, amount, buckets)
-  if used and levels then tell(counter, used, levels, KEYS[place + 1], name, record.o, capacity) end
+  if used and levels then tell(counter, used, levels, names[place + 1], name, record.o, capacity) end
   touched[place + 1] = true
 end
 
@@ -91,7 +97,7 @@ if mode == 'refund' then
   record.t = {}
 end
 record.z = mode == 'settle' and 'settled' or 'refunded'
-for place in pairs(touched) do save(KEYS[place], states[place]) end
+for place in pairs(touched) do save(names[place], states[place]) end
 local lives = math.max(redis.call('PTTL', KEYS[1]), remembered)
 redis.call('SET', KEYS[1], cjson.encode(record), 'PX', lives)
 redis.call('ZREM', 'smm:limits:leases', KEYS[1])

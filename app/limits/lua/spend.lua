@@ -2,8 +2,8 @@
 -- counted in the budgets that apply, beyond any ceiling, and all of them go into the stream together. An id counts once.
 -- KEYS[1] the stream: entries {k = kind, p = payload, c = what was counted, JSON: [subject, counter, window, amount] each}
 -- KEYS[2..] strings: states of the subjects that counters speak of (see common.lua)
--- ARGV[1] JSON: {e = ids (UUIDv7 text), a = millionths of a dollar, g = group of each, from 1, f = the groups: lists of
---   counters, from 1, l = the counters: [name, place of its subject, from 1, capacity, crossings, start, end, end of the
+-- ARGV[1] JSON: {e = ids (UUIDv7 text), a = millionths of a dollar, g = group of each, from 1, w = whose queue each would
+--   wait in, from 1, o = those: accounts without a platform, f = the groups: lists of counters, from 1, l = the counters: [name, place of its subject, from 1, capacity, crossings, start, end, end of the
 --   next window], or for a rolling one [name, place, capacity, crossings, width, buckets], k = milliseconds an id that
 --   was reserved for is remembered, m = ids that are known of one minute at most, x = true: append also where every id
 --   is known, b = bytes that the stream may hold, n = kind}
@@ -12,7 +12,7 @@
 --   f = calls that were new, d = calls that were known, x = crossings that were noted}
 -- Ids are known for ten minutes, by the minute in them: smm:costs:seen:MINUTE, sets. What is counted twice after that is
 -- put right when counters are compared with the roll-ups.
-local SEEN_FOR, RESERVED = 600000, 'smm:limits:id:spend\31'
+local SEEN_FOR, RESERVED = 600000, 'smm:limits:id:-/'
 local given, payload = cjson.decode(ARGV[1]), ARGV[2]
 local ids, amounts, groups, lists = given.e, given.a, given.g, given.l
 
@@ -96,7 +96,7 @@ end
 local reserved = {}
 for first = 1, #ids, 1000 do
   local names = {}
-  for place = first, math.min(first + 999, #ids) do names[#names + 1] = RESERVED .. ids[place] end
+  for place = first, math.min(first + 999, #ids) do names[#names + 1] = RESERVED .. given.o[given.w[place]] .. '\31' .. ids[place] end
   for place, raw in ipairs(redis.call('MGET', unpack(names))) do
     if raw then reserved[first + place - 1] = raw end
   end
@@ -129,7 +129,7 @@ for place, id in ipairs(ids) do
     if is_fresh then
       done = settle(record, amount)
       record.z = 'recorded'
-      local key = RESERVED .. id
+      local key = RESERVED .. given.o[given.w[place]] .. '\31' .. id
       local lives = math.max(redis.call('PTTL', key), given.k)
       redis.call('SET', key, cjson.encode(record), 'PX', lives)
       redis.call('ZREM', 'smm:limits:leases', key)

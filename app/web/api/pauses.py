@@ -34,7 +34,7 @@ class PauseRequest(Body):
         max_length=50,
         description='the most urgent class that is held: "background" holds background work only',
     )
-    effect: Literal["wait", "deny", "token"] = Field(
+    effect: Literal["wait", "deny", "token", "hint"] = Field(
         default="wait", description="operations wait, are denied, or only those that need the account's token wait"
     )
     by: str | None = Field(default=None, min_length=1, max_length=200, description="default: the caller")
