@@ -44,6 +44,7 @@ ROUTES = {
     "tasks.admission.release": "high",
     "tasks.admission.*": "critical",
     "tasks.limits.*": "high",
+    "tasks.costs.record": "intake",
     "tasks.recovery.look": "tick",
     "tasks.recovery.*": "critical",
     "tasks.maintenance.*": "bulk",

@@ -86,7 +86,7 @@ def parse(raw: bytes, content_type: str = "application/json") -> Parsed:
         else:
             given = [LlmCall.model_validate_json(raw)]
     except ValidationError:
-        return parse_items(_items(_decoded(raw)))
+        return parse_items(items_of(_decoded(raw)))
     _check_count(len(given))
     return _gathered(enumerate(given), [])
 
@@ -259,7 +259,8 @@ def _lines(raw: bytes) -> Parsed:
     return _gathered(shaped, rejected)
 
 
-def _items(body: object) -> list[object]:
+def items_of(body: object) -> list[object]:
+    """The calls of a decoded body: `{"calls": [...]}`, or one call. Raises Invalid for anything else."""
     if not isinstance(body, dict):
         raise _invalid("body", 'must be {"calls": [...]}, or one call')
     if "calls" not in body:

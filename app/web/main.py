@@ -23,6 +23,7 @@ from app.web.api import (
     admissions,
     alerts,
     availability,
+    costs_calls,
     engine,
     health,
     jobs,
@@ -78,7 +79,8 @@ def create_app() -> FastAPI:
     watching = (health.api, availability.router, modes.router, recovery.router)
     alerting = (alerts.router, silences.router, oncall.router, notifications.router)
     limiting = (admissions.router, limits.router, pauses.router)
-    for router in (jobs.router, engine.router, timeline.router, *watching, *limiting, *alerting):
+    spending = (costs_calls.router,)
+    for router in (jobs.router, engine.router, timeline.router, *watching, *limiting, *spending, *alerting):
         api.include_router(router)
     app.include_router(api)
     app.include_router(health.router)
@@ -89,7 +91,7 @@ def create_app() -> FastAPI:
     alertmanager.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     errors.install(app)
-    app.add_middleware(BodyLimit, max_bytes=config.body_max_bytes)
+    app.add_middleware(BodyLimit, max_bytes=config.body_max_bytes, larger=costs_calls.largest(config))
     app.add_middleware(Limited)
     app.add_middleware(RequestContext)
     app.add_middleware(MetricsMiddleware)

@@ -178,18 +178,8 @@ def test_a_number_that_json_has_not_is_the_fault_of_its_call_only() -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        *(
-            b"",
-            b"  ",
-            b"[]",
-            b"7",
-            b"{",
-            b"null",
-            b'{"calls": 7}',
-            b'{"calls": []}',
-            b'{"calls": [{}], "x": 1}',
-            b"\xff",
-        ),
+        *(b"", b"  ", b"[]", b"7", b"{", b"null", b"\xff"),
+        *(b'{"calls": 7}', b'{"calls": []}', b'{"calls": [{}], "x": 1}'),
         pytest.param(b'{"calls": ' + b"[" * 100_000, id="deep"),
     ],
 )
