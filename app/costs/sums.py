@@ -244,18 +244,19 @@ def _part(kind: str, dimension: str, given: tuple[str, ...], is_stepped: bool) -
     of_calls = kind == "calls"
     name = (_OF_CALLS if of_calls else _OF_ROLLUPS)[dimension]
     values = _CALLS_SUMS if of_calls else {}
-    sums = ", ".join(f"sum(p.sign * {values.get(figure, f'r.{figure}')}) AS {figure}" for figure in FIGURES)
-    own = "NULL::timestamptz" if of_calls else "r.start_at"
-    bucket = f"coalesce(p.bucket, {own})" if is_stepped else "NULL::timestamptz"
+    sums = ", ".join(f"p.sign * sum({values.get(figure, f'r.{figure}')}) AS {figure}" for figure in FIGURES)
+    own = "NULL::timestamptz" if of_calls or not is_stepped else "r.start_at"
     key, cast = ("id", "uuid") if of_calls else ("start_at", "timestamptz")
     conditions = [f"r.{key} >= p.low AND r.{key} < p.high"]
     conditions += [] if of_calls else ["r.dimension = :dimension"]
     conditions += [(_CALLS_FILTERS if of_calls else _FILTERS)[one] for one in given]
+    # LATERAL with groups inside: each part is looked up in the index by itself. As a join, all of a table was read.
     return (
-        f"SELECT {bucket} AS bucket, {name} AS name, {sums}"
+        f"SELECT coalesce(p.bucket, f.own) AS bucket, f.name, {', '.join(f'f.{figure}' for figure in FIGURES)}"
         f" FROM unnest(CAST(:{kind}_bucket AS timestamptz[]), CAST(:{kind}_sign AS int[]),"
         f" CAST(:{kind}_low AS {cast}[]), CAST(:{kind}_high AS {cast}[])) AS p (bucket, sign, low, high)"
-        f" JOIN {_TABLES[kind]} AS r ON {' AND '.join(conditions)} GROUP BY 1, 2"
+        f" CROSS JOIN LATERAL (SELECT {own} AS own, {name} AS name, {sums}"
+        f" FROM {_TABLES[kind]} AS r WHERE {' AND '.join(conditions)} GROUP BY 1, 2) AS f"
     )
 
 
