@@ -106,14 +106,21 @@ def _lists(document: Document) -> Iterator[str]:
     models = document["breakdown_by_model"]
     yield _table(
         "Models",
-        [(name, f"{row['calls']:,} calls", money(row["cost"]), _share(row)) for name, row in models.items()],
+        [
+            (name, f"{row['calls']:,} calls", money(row["cost"]), _percent(row["cost"], whole))
+            for name, row in models.items()
+        ],
     )
     skills = document["breakdown_by_skill"].items()
     yield _table("Skills", [(name, money(cost), _percent(cost, whole)) for name, cost in skills])
     for key, heading in (("tenant", "Tenants"), ("department", "Departments"), ("agent", "Agents"), ("user", "Users")):
         rows = document[f"by_{key}"][:FEW]
         yield _table(
-            heading, [(row["name"], f"{row['calls']:,} calls", money(row["cost"]), _share(row)) for row in rows]
+            heading,
+            [
+                (row["name"], f"{row['calls']:,} calls", money(row["cost"]), _percent(row["cost"], whole))
+                for row in rows
+            ],
         )
     yield _table(
         "Budgets",
@@ -130,7 +137,8 @@ def _lists(document: Document) -> Iterator[str]:
     zone = document["timezone"]
     dear = document["high_cost_operations"]
     pairs = [
-        (f"{_named(row['skill'])} with {row['model']}", money(row["cost"]), _share(row)) for row in dear["skill_models"]
+        (f"{_named(row['skill'])} with {row['model']}", money(row["cost"]), _percent(row["cost"], whole))
+        for row in dear["skill_models"]
     ]
     yield _table("Dearest work", pairs[:FEW])
     single = [
@@ -175,10 +183,6 @@ def _table(heading: str, rows: Iterable[Sequence[str]]) -> str:
 
 def _named(name: str) -> str:
     return name or "(no name)"
-
-
-def _share(row: Document) -> str:
-    return f"{row['percentage']:.1f} %"
 
 
 def _percent(part: float, whole: float) -> str:
