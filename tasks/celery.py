@@ -12,11 +12,13 @@ import celeryconfig
 from app import catalog, signals
 from app.admission import holds, queues
 from app.alerts import actions as alert_actions
+from app.catalog import COUNTER
 from app.config import settings
+from app.costs import agreeing, crossed, in_force
 from app.infra import metrics, queue
 from app.infra.db import UnitOfWork
 from app.jobs import hooks, schedule
-from app.limits import rebuild
+from app.limits import budgets, crossings, rebuild
 from app.recovery import told
 from app.recovery.checks import CHECKS
 
@@ -38,6 +40,9 @@ def compose() -> None:
     alert_actions.use(told.actions_of)
     rebuild.on_loss(holds.write_all)
     rebuild.on_loss(queues.mark_all)
+    rebuild.money_from(agreeing.committed_of)
+    budgets.configure(in_force.read)
+    crossings.hand_over(COUNTER, crossed.on_crossings)
     package = importlib.import_module("tasks")
     for module in pkgutil.iter_modules(package.__path__):
         if module.name not in _NOT_TASKS:

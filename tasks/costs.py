@@ -1,12 +1,14 @@
-"""LLM calls over the broker."""
+"""LLM calls over the broker; budgets that are compared with them, and end with their periods."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from app.costs import calls, recording
+from app.costs import agreeing, budgets, calls, crossed, recording
 from app.errors import Invalid, Problem
-from tasks.base import envelope
+from app.infra.apart import Steps
+from app.infra.db import unit_of_work
+from tasks.base import JobContext, envelope, job
 from tasks.intake import CALLER, from_outside
 
 MOST_NAMED = 20
@@ -28,3 +30,14 @@ def record(message: Any, /, **body: Any) -> None:
                 ],
                 subject="calls",
             )
+
+
+@job(crossed.KEEP)
+def keep_budgets(_ctx: JobContext) -> None:
+    """Let budgets' counters agree with what is written down, and end what is over."""
+    steps = Steps()
+    with steps.step("ends"), unit_of_work() as uow:
+        budgets.keep(uow)
+    with steps.step("counters"):
+        agreeing.agree()
+    steps.conclude()

@@ -124,8 +124,8 @@ def remove(uow: UnitOfWork, name: str, *, by: str, reason: str, subject: str = "
     return ended
 
 
-def end_due(uow: UnitOfWork) -> list[Change]:
-    """Amounts whose time is up: the catalogue's own count again; and all else that only time changes."""
+def keep(uow: UnitOfWork) -> list[Change]:
+    """What only time changes: amounts whose time is up (they are returned), periods that ended, grace that is over."""
     budget_store.take_turns(uow)
     ended = budget_store.over(uow)
     for change in ended:

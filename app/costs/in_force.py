@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app import catalog, clock
 from app.catalog import Budget
+from app.config import Settings, settings
 from app.costs import budget_store
 from app.costs.budget_store import Change
 from app.errors import Transient
@@ -21,19 +22,20 @@ REST_SECONDS = 10.0
 
 log = get_logger(__name__)
 
-_rests_until = float("-inf")
+_rest: tuple[Settings, float] | None = None
+"""The settings whose Postgres did not answer, and until when it is not asked, by the monotonic clock."""
 
 
 def read() -> Changes:
     """All that people changed, and what is throttled. Raises Transient while Postgres is away, without asking again."""
-    global _rests_until
-    if clock.monotonic() < _rests_until:
+    global _rest
+    if _rest is not None and _rest[0] is settings() and clock.monotonic() < _rest[1]:
         raise Transient("Postgres did not answer a moment ago")
     try:
         with read_only() as session:
             return changes(session)
     except Transient:
-        _rests_until = clock.monotonic() + REST_SECONDS
+        _rest = settings(), clock.monotonic() + REST_SECONDS
         raise
 
 
