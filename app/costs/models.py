@@ -51,7 +51,10 @@ class CallRow(Base):
 
 
 class SetAsideRow(Base):
-    """A call that could not be kept where it belongs, whole, until somebody replays it."""
+    """A call that could not be kept where it belongs, whole, until somebody replays or drops it.
+
+    `replayed_at` and `replayed_by` are also those of a drop; `outcome`: "replayed", or "dropped: REASON".
+    """
 
     __tablename__ = "cost_set_aside"
     __table_args__ = (
@@ -68,6 +71,7 @@ class SetAsideRow(Base):
     source: Mapped[str] = mapped_column(Text, server_default="")
     replayed_at: Mapped[datetime | None]
     replayed_by: Mapped[str | None] = mapped_column(Text)
+    outcome: Mapped[str | None] = mapped_column(Text)
 
 
 class _Sums:
@@ -109,6 +113,14 @@ class CostDayRow(_Sums, Base):
     tenant: Mapped[str] = mapped_column(Text, primary_key=True)
     name: Mapped[str] = mapped_column(Text, primary_key=True)
     skill: Mapped[str] = mapped_column(Text, primary_key=True)
+
+
+class TouchedDayRow(Base):
+    """A day (UTC) that calls came for since its roll-ups were last compared with its calls."""
+
+    __tablename__ = "cost_touched_days"
+
+    start_at: Mapped[datetime] = mapped_column(primary_key=True)
 
 
 class RepairRow(Base):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import DateTime, Engine, MetaData, TextClause, create_engine, event, text
+from sqlalchemy import Connection, DateTime, Engine, MetaData, TextClause, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -170,13 +170,13 @@ def dispose() -> None:
 
 
 @contextmanager
-def unit_of_work() -> Iterator[UnitOfWork]:
-    """One transaction: committed at the end of the block, rolled back when it raises.
+def unit_of_work(connection: Connection | None = None) -> Iterator[UnitOfWork]:
+    """One transaction, on a connection of the pool or on this one: committed at the end, rolled back when it raises.
 
     Trouble of the connection (refused, lost, timed out, deadlocked) is raised as Transient.
     """
     with transient_errors():
-        session = Session(engine(), expire_on_commit=False)
+        session = Session(connection or engine(), expire_on_commit=False)
         with session:
             uow = UnitOfWork(session)
             yield uow

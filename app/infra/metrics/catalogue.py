@@ -81,6 +81,11 @@ RELEASES = Counter(
     "Operations that wait no more: released, expired, or dropped because they can never be done.",
     ("outcome",),
 )
+COST_CALLS = Counter(
+    "smm_cost_calls_total",
+    "LLM calls that left the stream: kept, duplicate (known already) or set_aside.",
+    ("result",),
+)
 SCRAPES = Counter("smm_scrapes_total", "Times that /metrics was read.")
 
 INSTRUMENTS: tuple[Instrument, ...] = (
@@ -105,5 +110,6 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     RECOVERY_STEPS,
     ADMISSIONS,
     RELEASES,
+    COST_CALLS,
     SCRAPES,
 )
