@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 from app import clock, signals
 from app.costs import price_store, price_table, unknown_models
@@ -37,11 +37,14 @@ class Wanted:
     note: str = ""
 
 
-def rate(dollars_given: Decimal | float | None, field: str) -> int | None:
+def rate(given: Decimal | str | None, field: str) -> int | None:
     """Dollars for a million tokens as millionths. Raises Invalid."""
-    if dollars_given is None:
+    if given is None:
         return None
-    exact = Decimal(str(dollars_given))
+    try:
+        exact = Decimal(given)
+    except InvalidOperation:
+        exact = Decimal("NaN")
     if not exact.is_finite() or not 0 <= exact <= DEAREST:
         raise Invalid([Problem(field, f"must be dollars for a million tokens, from 0 to {DEAREST}")], subject="price")
     return int((exact * MILLION).to_integral_value(ROUND_HALF_EVEN))

@@ -53,6 +53,11 @@ _ROLL_UP = """
        SET unpriced = kept.unpriced + excluded.unpriced,
            cost_micro_usd = kept.cost_micro_usd + excluded.cost_micro_usd"""
 
+_TOUCH = """
+    INSERT INTO cost_touched_days (start_at)
+    SELECT DISTINCT date_trunc('day', at, 'UTC') FROM cost_tracking WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY 1
+        ON CONFLICT DO NOTHING"""
+
 
 @dataclass(frozen=True, slots=True)
 class Repriced:
@@ -91,9 +96,11 @@ def _priced(table: PriceTable, provider: str, model: str, row: Any) -> dict[str,
 
 def _correct(uow: UnitOfWork, priced: list[dict[str, Any]]) -> Repriced:
     if priced:
+        given = [row["id"] for row in priced]
         uow.execute(_CORRECT, rows=json.dumps(priced))
         for table, step in (("cost_hours", "hour"), ("cost_days", "day")):
-            uow.execute(_ROLL_UP.format(table=table, step=step), ids=[row["id"] for row in priced])
+            uow.execute(_ROLL_UP.format(table=table, step=step), ids=given)
+        uow.execute(_TOUCH, ids=given)
     return Repriced(len(priced), sum(row["cost"] for row in priced))
 
 

@@ -23,6 +23,7 @@ from app.web.api import (
     admissions,
     alerts,
     availability,
+    cost_reports,
     costs_calls,
     engine,
     health,
@@ -32,12 +33,13 @@ from app.web.api import (
     notifications,
     oncall,
     pauses,
+    prices,
     recovery,
     schemas,
     silences,
     timeline,
 )
-from app.web.console import details, limits_pages, pages
+from app.web.console import cost_report_page, details, limits_pages, pages
 from app.web.deps import authenticate
 from app.web.limited import Limited
 from app.web.links import pages as link_pages
@@ -79,7 +81,7 @@ def create_app() -> FastAPI:
     watching = (health.api, availability.router, modes.router, recovery.router)
     alerting = (alerts.router, silences.router, oncall.router, notifications.router)
     limiting = (admissions.router, limits.router, pauses.router)
-    spending = (costs_calls.router,)
+    spending = (costs_calls.router, prices.router, cost_reports.router)
     for router in (jobs.router, engine.router, timeline.router, *watching, *limiting, *spending, *alerting):
         api.include_router(router)
     app.include_router(api)
@@ -87,6 +89,7 @@ def create_app() -> FastAPI:
     app.include_router(pages.router)
     app.include_router(details.router)
     app.include_router(limits_pages.router)
+    app.include_router(cost_report_page.router)
     app.include_router(link_pages.router)
     alertmanager.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ from app.admission.outcome_body import AdmissionOutcome
 from app.admission.requests import AdmissionRequest
 from app.costs.call_body import LlmCall
 from app.jobs.intake import JobRequest
-from app.web.api import alert_bodies, modes, pauses, recovery
+from app.web.api import alert_bodies, modes, pauses, prices, recovery
 
 _REF = "#/components/schemas/{model}"
 
@@ -36,6 +36,7 @@ def components() -> dict[str, Any]:
         **alert_bodies.components(),
         **modes.components(),
         **pauses.components(),
+        **prices.components(),
         **recovery.components(),
         "AdmissionRequest": AdmissionRequest.model_json_schema(ref_template=_REF),
         "AdmissionBatch": _batch("AdmissionBatch", "admissions", "AdmissionRequest"),
