@@ -12,7 +12,7 @@ from typing import Any
 
 from app import clock
 from app.costs import calls as intake
-from app.costs import packing, price_table
+from app.costs import draining, packing, price_table
 from app.costs.calls import Call
 from app.costs.packing import Aside
 from app.costs.price_table import PriceTable
@@ -146,8 +146,6 @@ def _all(chunks: Sequence[_Chunk], *, durable: bool) -> tuple[int, int]:
     if crossed:
         _tell()
     if written:
-        from app.costs import draining
-
         draining.drain_entries(written)
     return accepted, duplicates
 
@@ -162,8 +160,6 @@ def _recorded(chunk: _Chunk, *, durable: bool) -> Recorded:
         if not durable:
             raise
         log.warning("calls are written past the stream", error=str(error), calls=len(chunk.spent))
-        from app.costs import draining
-
         fresh = draining.write_directly(chunk.kind, chunk.payload)
         return Recorded(None, fresh, len(chunk.spent) - fresh, crossed=False)
 
