@@ -117,7 +117,8 @@ def _whole(one: Known, subjects: tuple[str, ...], who: Who) -> tuple[Plan, tuple
     for counted in budgets.effective().of(who):
         if counted.subject not in found:
             found.append(counted.subject)
-        uses.append(Use(counted.limit, found.index(counted.subject), None, counted.ceilings[one.plan.rank]))
+        ceiling = counted.ceilings[one.plan.rank]
+        uses.append(Use(counted.limit, found.index(counted.subject), None, ceiling, tells=False))
     return _with_budgets(one.plan, tuple(uses)), tuple(found)
 
 

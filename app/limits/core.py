@@ -34,12 +34,16 @@ class Counting(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One limit as one operation uses it. `place`: whose counter, in the ask's subjects; `cost` None: the estimate."""
+    """One limit as one operation uses it. `place`: whose counter, in the ask's subjects; `cost` None: the estimate.
+
+    `tells` False: a decision notes no crossing, because what is reserved is not spent yet.
+    """
 
     limit: RateLimit
     place: int
     cost: int | None
     ceiling: int
+    tells: bool = True
 
 
 @dataclass(frozen=True, slots=True)

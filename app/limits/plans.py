@@ -75,7 +75,7 @@ class Plan:
                 min(use.ceiling, MOST),
                 limit.units,
                 -1 if use.cost is None else use.cost,
-                crossings(limit.units, limit.warn_at) if self.kept else [],
+                crossings(limit.units, limit.warn_at) if self.kept and use.tells else [],
             ]
             if limit.window == "calendar":
                 window = self._windows[place] = window_at(limit, now)

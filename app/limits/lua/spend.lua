@@ -31,8 +31,10 @@ for place = 2, #KEYS do
   state.t = state.t or now
   states[KEYS[place]] = state
 end
+local listed = {}
 for _, one in ipairs(lists) do
   if one[7] and (now < one[5] or now >= one[7]) then return said('clock') end
+  listed[KEYS[one[2] + 1] .. one[1]] = one
 end
 
 local function state_of(subject)
@@ -81,7 +83,10 @@ local function settle(record, amount)
           apart(counter, window, record.z == 'settled' and 'q' or 'h', record.z ~= 'refunded' and -was or 0)
           apart(counter, window, 'i', amount)
           if counter.s == window then note(subject, name, window, amount) end
-          if used then told(counter, before, used, one[5], one[6], key, name) end
+        end
+        local list = listed[key .. name] -- crossings are those of today's budget, not of when it was reserved
+        if used and list then
+          told(counter, before or used, used, list[3], list[4], key, name)
         elseif used then
           tell(counter, used, one[6], key, name, record.o, one[5])
         end
