@@ -18,6 +18,8 @@ from app import clock
 from app.admission.platform import RETRY_AFTER, PlatformError, Reading, Sent, Trouble
 from app.admission.platforms import platforms
 from app.catalog import NAME, Docker
+from app.costs.usage import shapes
+from app.errors import Invalid
 from app.health.probes import kinds
 from app.health.probing import Outcome, Target
 from app.infra import queue
@@ -231,6 +233,23 @@ def test_nonsense_from_a_platform_is_borne_and_not_repeated(name: str, text: str
     assert found.limited is None
     assert found.trouble is Trouble.UNKNOWN
     assert "s3cret" not in repr(found)
+
+
+@pytest.mark.parametrize("name", shapes())
+def test_a_shape_of_usage_is_described_and_bears_nonsense(name: str):
+    module = shapes()[name]
+    assert module.__name__.rpartition(".")[2] == module.SHAPE == name, "the file is named as the shape"
+    assert module.SUMMARY
+    assert "https://" in module.__doc__, "where the provider describes it"
+    assert tuple(word.lower() for word in module.PROVIDERS) == module.PROVIDERS
+    counts = [word.strip(",") for word in module.SUMMARY.split() if word.strip(",").endswith("_tokens")]
+    assert not module.fits({})
+    assert module.fits(dict.fromkeys(counts[:1], 1))
+    for value in (None, -1, "s3cret", [1], {"x": 1}, 10**30, True, 1.5):
+        with pytest.raises(Invalid) as refused:
+            module.tokens(dict.fromkeys(counts, value))
+        assert all(problem.field.startswith("usage.") for problem in refused.value.problems)
+        assert "s3cret" not in str(refused.value)
 
 
 def _run(kind: str, case: Case) -> Outcome:
