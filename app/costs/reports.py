@@ -42,6 +42,12 @@ def show(uow: UnitOfWork, day: date, tenant: str | None, *, fresh: bool = False,
     return make(uow, day, tenant, now) if kept is None else kept
 
 
+def look(session: Session, day: date, tenant: str | None, *, now: datetime) -> dict[str, Any]:
+    """The same without writing anything."""
+    kept = get(session, day, tenant)
+    return report_document.document(report_reading.read(session, day, tenant, now)) if kept is None else kept
+
+
 def make(uow: UnitOfWork, day: date, tenant: str | None, now: datetime) -> dict[str, Any]:
     """Make the report anew. It is kept once late calls are in, and the first time people are told (costs.report_made).
 
