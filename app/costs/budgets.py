@@ -87,7 +87,7 @@ def change_amount(
     now = budget_store.take_turns(uow)
     effective = in_force.of(uow.session)
     budget = known(effective, name)
-    problems = [*_why(by, reason), *_subject(effective, budget, subject), *_amount(amount)]
+    problems = [*_why(by, reason), *subject_problems(effective, budget, subject), *_amount(amount)]
     if not problems:
         problems = [*_direction(effective, budget, subject, amount, what)]
     ends_at = _ends_at(effective, budget, subject, now) if until == PERIOD else until
@@ -185,7 +185,8 @@ def _amount(amount: float) -> Iterator[Problem]:
         yield Problem("amount", f"must be dollars from 0.000001 to {LARGEST // MICRO}")
 
 
-def _subject(effective: Effective, budget: Budget, subject: str) -> Iterator[Problem]:
+def subject_problems(effective: Effective, budget: Budget, subject: str) -> Iterator[Problem]:
+    """What is wrong with a subject of a budget, for people; "" is all of them."""
     if subject == "":
         return
     shape = _shape(budget)

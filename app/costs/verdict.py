@@ -11,9 +11,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from app.catalog import CLASSES, Budget
+from app.catalog import CLASSES, Budget, did_you_mean
 from app.clock import iso
 from app.costs.sums import dollars
+from app.errors import Invalid, Problem
 from app.limits import budgets, deciding, keys
 from app.limits.budgets import Counted, Who
 from app.limits.core import Ask, Decision, Hold, Reading, Use
@@ -100,6 +101,14 @@ def of(who: Who, rank: int, estimate: int = 0) -> Verdict:
     # One millionth at least: where nothing is left, nothing may be spent, whatever is expected.
     ask = Ask(Plan("budgets", rank, uses), "verdict", subjects, estimate=max(1, estimate))
     return judge(counted, deciding.peek(ask), rank)
+
+
+def rank_of(name: str) -> int:
+    """The rank of a class, by its name. Raises Invalid naming `class`."""
+    if name not in CLASSES:
+        message = f"must be {', '.join(CLASSES[:-1])} or {CLASSES[-1]}{did_you_mean(name, CLASSES)}"
+        raise Invalid([Problem("class", message)], subject="question")
+    return CLASSES.index(name)
 
 
 def judge(counted: Sequence[Counted], decision: Decision, rank: int) -> Verdict:
