@@ -207,7 +207,8 @@ def _failed(groups: Sequence[Group]) -> Opportunity | None:
     for group in paid:
         outcomes[group.outcome] += group.calls
     listed = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.most_common(3))
-    text = f"{_named(first.skill)}: {_calls(calls)} to {first.model} failed and were paid for ({listed}): "
+    were = "was" if calls == 1 else "were"
+    text = f"{_named(first.skill)}: {_calls(calls)} to {first.model} failed and {were} paid for ({listed}): "
     facts = {"calls": calls, "outcomes": dict(outcomes.most_common())}
     return Opportunity("failed_calls", first.skill, first.model, cost, text + money(cost), facts)
 

@@ -58,7 +58,7 @@ def read(session: Session, day: date, tenant: str | None, now: datetime) -> Fact
         calls=calls,
         opportunities=opportunities.find(calls.groups, calls.repeats, _prices(session, tenant, until - _MOMENT)),
         anomalies=_anomalies(session, since, until, tenant),
-        projection=report_projection.read(session, tenant, zone, min(now, until - _MOMENT)),
+        projection=report_projection.read(session, tenant, zone, min(now, until)),
     )
 
 
