@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import costs_reports
+from app.cli import costs_forecast, costs_reports
 from tasks.celery import compose
 
 app = typer.Typer(no_args_is_help=True, help="What was spent, by whom and on what.")
@@ -20,4 +20,5 @@ def _compose() -> None:
     compose()
 
 
+costs_forecast.add_to(app)
 costs_reports.add_to(app)

@@ -38,8 +38,9 @@ class Forecast:
     """A period from `start` up to `end` as it stands at `at`. Money is millionths of a dollar.
 
     `spent` so far; `projected`, `low` and `high` at the period's end; `per_hour`: the burn rate of the last hours;
-    `last_day`: of the 24 hours before. `exhausted_at`: when the budget's amount is reached; None where that is not
-    within the period, or there is no amount. `is_rough`: less than a week is known, so the band is a guess.
+    `last_day`: of the 24 hours before; `today`: of the zone's present day at its end. `level`: how much is spent beside
+    what is usual. `exhausted_at`: when the budget's amount is reached; None where that is not within the period, or
+    there is no amount. `is_rough`: less than a week is known, so the band is a guess.
     """
 
     at: datetime
@@ -51,6 +52,7 @@ class Forecast:
     high: int
     per_hour: int
     last_day: int
+    today: int
     level: float
     exhausted_at: datetime | None
     is_rough: bool
@@ -75,17 +77,22 @@ def forecast(
     *,
     amount: int | None = None,
     spent: int | None = None,
+    week_of: str | None = None,
+    origins: int = ORIGINS,
 ) -> Forecast:
     """Of sums by full hour (UTC) in millionths of a dollar, best of the last eight weeks.
 
-    `amount`: the budget's. `spent`: in the period so far, where that is known better than by whole hours.
+    `amount`: the budget's. `spent`: in the period so far, where that is known better than by whole hours. `week_of`:
+    on which zone's clock hours of the week are told apart, else on the period's. `origins` 0: without a band.
     """
-    known = series(hours, now, zone)
+    week_of = week_of or zone
+    known = series(hours, now, week_of)
     start, end = period_at(period, zone, now)
+    day_start, day_end = period_at("day", zone, now)
     so_far = spent_since(hours, start, now) if spent is None else max(0, spent)
     seen = outlook(known)
-    rest = sum(cost for _, _, cost in spending(seen, now, end, zone))
-    low, high = _band(known, (end - now) / HOUR)
+    rest = ahead(seen, now, end, week_of)
+    low, high = _band(known, (end - now) / HOUR, origins)
     return Forecast(
         at=now,
         start=start,
@@ -96,10 +103,16 @@ def forecast(
         high=so_far + round(rest * high),
         per_hour=round(burn_rate(known)),
         last_day=round(last_day(known)),
+        today=spent_since(hours, day_start, now) + round(ahead(seen, now, day_end, week_of)),
         level=seen.level,
-        exhausted_at=None if amount is None else reached_at(seen, now, end, zone, amount - so_far),
+        exhausted_at=None if amount is None else reached_at(seen, now, end, week_of, amount - so_far),
         is_rough=known.whole < KNOWN_HOURS,
     )
+
+
+def ahead(seen: Outlook, now: datetime, until: datetime, zone: str) -> float:
+    """Millionths of a dollar from now on."""
+    return sum(cost for _, _, cost in spending(seen, now, until, zone))
 
 
 def spent_since(hours: Mapping[datetime, int], start: datetime, now: datetime) -> int:
@@ -124,9 +137,9 @@ def reached_at(seen: Outlook, now: datetime, until: datetime, zone: str, left: f
     return None
 
 
-def _band(known: Series, hours_left: float) -> tuple[float, float]:
+def _band(known: Series, hours_left: float, origins: int) -> tuple[float, float]:
     """The lower and upper end in parts of what lies ahead."""
-    tried = _tries(known, max(1, min(round(hours_left), LONGEST_TRIED)))
+    tried = _tries(known, max(1, min(round(hours_left), LONGEST_TRIED)), origins)
     if len(tried) < _TRIES:
         return _ROUGH
     cuts = quantiles(tried, n=10)  # 80 % lie between the first and the last
@@ -136,11 +149,11 @@ def _band(known: Series, hours_left: float) -> tuple[float, float]:
     return min(low, 1.0), max(high, 1.0)
 
 
-def _tries(known: Series, hours: int) -> list[float]:
+def _tries(known: Series, hours: int, origins: int) -> list[float]:
     """What came in so many hours, in parts of what would have been forecast, at this time of each of the last days."""
-    found = []
+    found: list[float] = []
     place = known.whole - hours
-    while place >= _FIRST_ORIGIN and len(found) < ORIGINS:
+    while place >= _FIRST_ORIGIN and len(found) < origins:
         seen = outlook(known, place)
         said = sum(seen.hour(slot, ahead) for ahead, slot in enumerate(known.slots[place : place + hours]))
         if said > 0:

@@ -1,12 +1,13 @@
 """What the next hours will cost: what such hours of the week usually cost, at the present level. Pure.
 
-Seasonal-naive: the median of the same hour of the week over four weeks, shrunk to that hour of all days, and that to the
-mean, where few of them are known. The level is what the last days cost beside what was usual. What is spent far beyond
-that at present, as by a loop, is taken to go on for some hours.
+Seasonal-naive: the median of the same hour of the week over four weeks, shrunk to that hour of all days, and that to
+the mean, where few of them are known. The level is what the last days cost beside what was usual. What is spent far
+beyond that at present, as by a loop, is taken to go on for some hours.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -71,7 +72,7 @@ class Outlook:
 
     def hour(self, slot: int, ahead: float) -> float:
         """What an hour costs that begins so many hours from now."""
-        return self.usual[slot] * self.level + self.surge * 0.5 ** (ahead / SURGE_HALF_LIFE)
+        return self.usual[slot] * self.level + self.surge * math.exp2(-ahead / SURGE_HALF_LIFE)
 
 
 def series(hours: Mapping[datetime, int], now: datetime, zone: str, *, weeks: int = 8) -> Series:
@@ -97,7 +98,7 @@ def burn_rate(known: Series) -> float:
     length = known.elapsed
     ago = 0.0
     for cost in reversed(known.costs[-10 * int(BURN_HALF_LIFE) :]):
-        weight = 0.5 ** ((ago + length / 2) / BURN_HALF_LIFE)
+        weight = math.exp2(-(ago + length / 2) / BURN_HALF_LIFE)
         spent += weight * cost
         time += weight * length
         ago += length
@@ -180,7 +181,7 @@ def _recent(values: list[float] | tuple[int, ...] | list[int], half_life: float)
 
 @lru_cache(maxsize=256)
 def _weights(count: int, half_life: float) -> tuple[float, ...]:
-    return tuple(0.5 ** ((count - 1 - place) / half_life) for place in range(count))
+    return tuple(math.exp2(-(count - 1 - place) / half_life) for place in range(count))
 
 
 @lru_cache(maxsize=512)
