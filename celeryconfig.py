@@ -70,6 +70,7 @@ BEAT: dict[str, Every | Dated] = {
     "limit-keeping": Every(5, "tasks.limits.keep"),
     "budgets": Dated("tasks.costs.keep_budgets", seconds=60),
     "rate-limit-reset": Every(5, "tasks.limits.reset"),
+    "cost-watch": Dated("tasks.costs.watch", seconds=300),
     "price-keeping": Dated("tasks.costs.keep_prices", seconds=600),
     "alert-synthetic": Dated("tasks.alerts.synthetic", seconds=3600),
     "partitions": Dated("tasks.maintenance.partitions", seconds=21600),
