@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -23,9 +24,12 @@ from app.web.api import (
     admissions,
     alerts,
     availability,
+    budgets,
     cost_reports,
+    costs,
     costs_calls,
     engine,
+    forecasts,
     health,
     jobs,
     limits,
@@ -77,14 +81,7 @@ def create_app() -> FastAPI:
         redirect_slashes=False,
     )
     app.state.overviews = Overviews(config)
-    api = APIRouter(prefix="/api/v1", dependencies=[Depends(authenticate)], responses=_PROBLEMS)
-    watching = (health.api, availability.router, modes.router, recovery.router)
-    alerting = (alerts.router, silences.router, oncall.router, notifications.router)
-    limiting = (admissions.router, limits.router, pauses.router)
-    spending = (costs_calls.router, prices.router, cost_reports.router)
-    for router in (jobs.router, engine.router, timeline.router, *watching, *limiting, *spending, *alerting):
-        api.include_router(router)
-    app.include_router(api)
+    app.include_router(_api())
     app.include_router(health.router)
     app.include_router(pages.router)
     app.include_router(details.router)
@@ -99,6 +96,26 @@ def create_app() -> FastAPI:
     app.add_middleware(RequestContext)
     app.add_middleware(MetricsMiddleware)
     return app
+
+
+@cache
+def _api() -> APIRouter:
+    """Everything that asks for a key, put together once in a process."""
+    api = APIRouter(prefix="/api/v1", dependencies=[Depends(authenticate)], responses=_PROBLEMS)
+    watching = (health.api, availability.router, modes.router, recovery.router)
+    alerting = (alerts.router, silences.router, oncall.router, notifications.router)
+    limiting = (admissions.router, limits.router, pauses.router)
+    spending = (
+        budgets.router,
+        costs.router,
+        costs_calls.router,
+        forecasts.router,
+        prices.router,
+        cost_reports.router,
+    )
+    for router in (jobs.router, engine.router, timeline.router, *watching, *limiting, *spending, *alerting):
+        api.include_router(router)
+    return api
 
 
 @asynccontextmanager
