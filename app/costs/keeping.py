@@ -66,8 +66,8 @@ def _price(uow: UnitOfWork) -> bool:
     rows = uow.execute(_UNPRICED).all()
     if not rows:
         return False
-    table = price_table.current()
-    found = [price_table.UNKNOWN if table is None else _cost(table, row) for row in rows]
+    table = price_table.current() or price_table.read(uow.session)
+    found = [_cost(table, row) for row in rows]
     uow.execute(
         _PRICE,
         ids=[row.id for row in rows],

@@ -22,7 +22,7 @@ _NOTE = """
 _TAKE = f"""
     UPDATE cost_models SET told_at = now()
      WHERE (provider, model) IN (
-           SELECT provider, model FROM cost_models WHERE told_at IS NULL
+           SELECT provider, model FROM cost_models WHERE told_at IS NULL AND EXISTS (SELECT FROM cost_prices)
             ORDER BY first_seen_at, provider, model LIMIT {MOST_TOLD} FOR UPDATE SKIP LOCKED)
     RETURNING provider, model, first_seen_at"""
 
@@ -36,7 +36,7 @@ def note(uow: UnitOfWork, pairs: Iterable[tuple[str, str]]) -> int:
 
 
 def tell(uow: UnitOfWork) -> int:
-    """Tell people of models that nobody was told of yet; how many."""
+    """Tell people of models that nobody was told of yet; how many. While there are no prices at all, of none."""
     rows = sorted(uow.execute(_TAKE))
     for row in rows:
         labels = {"provider": row.provider, "model": row.model}
