@@ -6,7 +6,7 @@ from app import clock
 from app.costs import in_force, verdict
 from app.infra.db import read_only
 from app.limits import budgets
-from tests.costs.budgeted import BACKGROUND, BUDGETS, CENT, CRITICAL, NORMAL, House, house
+from tests.costs.budgeted import BUDGETS, CENT, CRITICAL, NORMAL, House, house
 
 __all__ = ["house"]
 
