@@ -18,7 +18,7 @@ from app.infra import ids
 from tests.costs.spent import call, spent
 from tests.health.catalogs import tcp, use
 
-DAY = datetime(2026, 11, 20, tzinfo=UTC)
+DAY = datetime(2025, 11, 20, tzinfo=UTC)
 CATALOG = tcp("web") + '[tenants.acme]\ntimezone = "Asia/Kolkata"\n'
 
 
@@ -49,23 +49,23 @@ def wrong(api: TestClient, path: str, **params: Any) -> dict[str, str]:
 
 
 def test_a_day_is_that_of_the_tenants_own_zone(api: TestClient) -> None:
-    house = api.get("/api/v1/costs/sums", params={"day": "2026-11-20", "by": "tenant"}).json()
+    house = api.get("/api/v1/costs/sums", params={"day": "2025-11-20", "by": "tenant"}).json()
     assert costs(house) == {"acme": 5.0, "globex": 0.3}
     assert house["total"] == house["total"] | {"calls": 3, "cost": 5.3, "unpriced": 1, "failed": 1}
     assert [row["percentage"] for row in house["rows"]] == [94.34, 5.66]
-    assert (house["since"], house["zone"], house["more"]) == ("2026-11-20T00:00:00.000Z", "UTC", False)
-    own = api.get("/api/v1/costs/sums", params={"day": "2026-11-20", "by": "skill", "tenant": "acme"}).json()
-    assert (own["since"], own["zone"], costs(own)) == ("2026-11-19T18:30:00.000Z", "Asia/Kolkata", {"copy": 0.02})
+    assert (house["since"], house["zone"], house["more"]) == ("2025-11-20T00:00:00.000Z", "UTC", False)
+    own = api.get("/api/v1/costs/sums", params={"day": "2025-11-20", "by": "skill", "tenant": "acme"}).json()
+    assert (own["since"], own["zone"], costs(own)) == ("2025-11-19T18:30:00.000Z", "Asia/Kolkata", {"copy": 0.02})
 
 
 def test_a_period_may_be_of_dates_times_or_back_from_its_end_and_in_steps(api: TestClient) -> None:
-    ask = {"since": "2026-11-19", "until": "2026-11-21", "by": "total", "step": "day"}
+    ask = {"since": "2025-11-19", "until": "2025-11-21", "by": "total", "step": "day"}
     days = api.get("/api/v1/costs/sums", params=ask).json()
-    assert [(row["start_at"][:10], row["calls"]) for row in days["rows"]] == [("2026-11-19", 2), ("2026-11-20", 3)]
-    lost = "/api/v1/costs/sums?since=2026-11-20T00:00:00+05:30&until=2026-11-21T00:00:00%2B05:30"
+    assert [(row["start_at"][:10], row["calls"]) for row in days["rows"]] == [("2025-11-19", 2), ("2025-11-20", 3)]
+    lost = "/api/v1/costs/sums?since=2025-11-20T00:00:00+05:30&until=2025-11-21T00:00:00%2B05:30"
     assert api.get(lost).json()["total"]["calls"] == 3
-    back = api.get("/api/v1/costs/sums", params={"since": "24h", "until": "2026-11-21T00:00:00Z"}).json()
-    assert (back["since"], back["total"]["calls"]) == ("2026-11-20T00:00:00.000Z", 3)
+    back = api.get("/api/v1/costs/sums", params={"since": "24h", "until": "2025-11-21T00:00:00Z"}).json()
+    assert (back["since"], back["total"]["calls"]) == ("2025-11-20T00:00:00.000Z", 3)
     cut = api.get("/api/v1/costs/sums", params=ask | {"limit": 1}).json()
     assert (len(cut["rows"]), cut["more"], cut["total"]["calls"]) == (1, True, 5)
     assert api.get("/api/v1/costs/sums").json()["total"]["calls"] == 0, "today"
@@ -73,10 +73,10 @@ def test_a_period_may_be_of_dates_times_or_back_from_its_end_and_in_steps(api: T
 
 def test_everything_that_is_wrong_is_named(api: TestClient) -> None:
     assert wrong(api, "sums", by="modle", step="week", limit=0).keys() == {"query.by", "query.step", "query.limit"}
-    assert wrong(api, "sums", day="20.11.", until="2026-11-21").keys() == {"day"}
-    assert wrong(api, "sums", since="soon", until="2026-11-20T09:00").keys() == {"since", "until"}
-    assert wrong(api, "sums", until="2026-11-20") == {"since": "is required with until"}
-    assert wrong(api, "sums", since="2026-11-20", until="2026-11-19") == {"until": "is before since"}
+    assert wrong(api, "sums", day="20.11.", until="2025-11-21").keys() == {"day"}
+    assert wrong(api, "sums", since="soon", until="2025-11-20T09:00").keys() == {"since", "until"}
+    assert wrong(api, "sums", until="2025-11-20") == {"since": "is required with until"}
+    assert wrong(api, "sums", since="2025-11-20", until="2025-11-19") == {"until": "is before since"}
     assert wrong(api, "sums", since="0001-01-01").keys() == {"since"}
     assert wrong(api, "sums", day="9999-12-31").keys() == {"day"}
     assert wrong(api, "sums", zone="Mars/Olympus").keys() == {"zone"}
@@ -85,12 +85,12 @@ def test_everything_that_is_wrong_is_named(api: TestClient) -> None:
     assert wrong(api, "sums", since="2020-01-01", step="hour").keys() == {"step"}
     assert wrong(api, "calls", min_cost=-1, cursor="x").keys() == {"query.min_cost", "query.cursor"}
     assert wrong(api, "export", what="all", format="xls").keys() == {"query.what", "query.format"}
-    asked = {"what": "focus", "since": "2026-11-20T00:30:00Z", "until": "2026-11-21"}
+    asked = {"what": "focus", "since": "2025-11-20T00:30:00Z", "until": "2025-11-21"}
     assert wrong(api, "export", **asked) == {"since": "must be a full day in UTC: a charge period is not cut"}
 
 
 def test_calls_are_paged_newest_first_and_found_by_what_they_are(api: TestClient) -> None:
-    period = {"since": "2026-11-19", "until": "2026-11-21"}
+    period = {"since": "2025-11-19", "until": "2025-11-21"}
     first = api.get("/api/v1/costs/calls", params=period | {"page_size": 2}).json()
     rest = api.get("/api/v1/costs/calls", params=period | {"cursor": first["next"]}).json()
     assert [item["cost"] for item in first["calls"] + rest["calls"]] == [5.0, None, 0.3, 0.02, 0.000001]
@@ -107,17 +107,17 @@ def test_calls_are_paged_newest_first_and_found_by_what_they_are(api: TestClient
 
 
 def test_one_call_is_shown_with_all_that_is_kept_of_it(api: TestClient) -> None:
-    listed = api.get("/api/v1/costs/calls", params={"day": "2026-11-20", "tenant": "globex", "min_cost": 0.1}).json()
+    listed = api.get("/api/v1/costs/calls", params={"day": "2025-11-20", "tenant": "globex", "min_cost": 0.1}).json()
     one = api.get(f"/api/v1/costs/calls/{listed['calls'][0]['id']}").json()
     assert one == listed["calls"][0]
-    assert (one["user"], one["at"], one["tags"]) == ("=HYPERLINK(1)", "2026-11-20T00:00:00.000Z", {"campaign": "x"})
+    assert (one["user"], one["at"], one["tags"]) == ("=HYPERLINK(1)", "2025-11-20T00:00:00.000Z", {"campaign": "x"})
     assert api.get(f"/api/v1/costs/calls/{ids.uuid7()}").status_code == 404
 
 
 def test_calls_are_exported_as_csv_and_as_lines_of_json(api: TestClient) -> None:
-    period = {"since": "2026-11-19", "until": "2026-11-21"}
+    period = {"since": "2025-11-19", "until": "2025-11-21"}
     answer = api.get("/api/v1/costs/export", params=period)
-    assert answer.headers["content-disposition"] == 'attachment; filename="costs-calls-2026-11-19.csv"'
+    assert answer.headers["content-disposition"] == 'attachment; filename="costs-calls-2025-11-19.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert [row["cost"] for row in rows] == ["0.000001", "0.02", "0.3", "", "5"]
     assert rows[2]["user"] == "'=HYPERLINK(1)"
@@ -129,14 +129,14 @@ def test_calls_are_exported_as_csv_and_as_lines_of_json(api: TestClient) -> None
 
 
 def test_sums_and_focus_rows_are_exported(api: TestClient) -> None:
-    period = {"since": "2026-11-19", "until": "2026-11-21"}
+    period = {"since": "2025-11-19", "until": "2025-11-21"}
     sums = api.get("/api/v1/costs/export", params=period | {"what": "sums", "by": "model"}).text.splitlines()
     assert sums[1].split(",")[:3] == ["openai/gpt-5", "", "5"]
     rows = list(csv.DictReader(io.StringIO(api.get("/api/v1/costs/export", params=period | {"what": "focus"}).text)))
     assert tuple(rows[0]) == focus.NAMES
     assert sum(round(float(row["BilledCost"]) * MICRO) for row in rows) == 5_320_001
     last = [row for row in rows if row["SubAccountId"] == "acme"][-1]
-    assert (last["ChargePeriodEnd"], last["ConsumedQuantity"]) == ("2026-11-21T00:00:00.000Z", "110")
+    assert (last["ChargePeriodEnd"], last["ConsumedQuantity"]) == ("2025-11-21T00:00:00.000Z", "110")
     assert (last["ServiceCategory"], last["Tags"]) == ("AI and Machine Learning", '{"skill":"chat"}')
     hours = api.get("/api/v1/costs/export", params=period | {"what": "focus", "step": "hour", "format": "ndjson"})
     assert len(hours.text.splitlines()) == 5
