@@ -45,6 +45,10 @@ ROUTES = {
     "tasks.admission.*": "critical",
     "tasks.limits.*": "high",
     "tasks.costs.record": "intake",
+    # Seconds at a time in a flood: too long for `tick` and for `high`, where releases wait behind one child, and on
+    # `bulk` it would wait for a report. `default` has two children: probes keep the other one.
+    "tasks.costs.ingest": "default",
+    "tasks.costs.lag": "tick",
     "tasks.costs.keep_budgets": "high",
     "tasks.costs.*": "bulk",
     "tasks.recovery.look": "tick",
@@ -69,6 +73,9 @@ BEAT: dict[str, Every | Dated] = {
     "pauses": Dated("tasks.admission.keep_pauses", seconds=60),
     "limit-keeping": Every(5, "tasks.limits.keep"),
     "budgets": Dated("tasks.costs.keep_budgets", seconds=60),
+    "cost-ingest": Every(1, "tasks.costs.ingest"),
+    "cost-lag": Every(10, "tasks.costs.lag"),
+    "cost-aggregation": Dated("tasks.costs.aggregate", at="02:20", timezone="UTC"),
     "rate-limit-reset": Every(5, "tasks.limits.reset"),
     "cost-watch": Dated("tasks.costs.watch", seconds=300),
     "price-keeping": Dated("tasks.costs.keep_prices", seconds=600),
@@ -106,6 +113,8 @@ LIMITS = {
     "tasks.alerts.tick": (20, 30),
     "tasks.recovery.look": (20, 30),
     "tasks.admission.release": (20, 30),
+    "tasks.costs.ingest": (20, 30),
+    "tasks.costs.lag": (20, 30),
     "*": (240, 300),
 }
 

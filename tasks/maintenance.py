@@ -5,6 +5,7 @@ from __future__ import annotations
 from app import clock
 from app.admission import retention as modes
 from app.alerts import retention as alerts
+from app.costs import retention as costs
 from app.health.availability import retention as availability
 from app.infra.apart import Steps
 from app.jobs import upkeep
@@ -28,6 +29,7 @@ def retention(_ctx: JobContext) -> dict[str, object]:
     for name, domain in (
         ("alerts", alerts),
         ("availability", availability),
+        ("costs", costs),
         ("limits", limits),
         ("modes", modes),
         ("recovery", recovery),

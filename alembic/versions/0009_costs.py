@@ -100,7 +100,8 @@ def _rollups() -> None:
     op.create_table(
         "cost_touched_days",
         sa.Column("start_at", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("start_at", name="pk_cost_touched_days"),
+        sa.Column("looking", sa.Boolean, server_default=sa.text("false"), nullable=False),
+        sa.PrimaryKeyConstraint("start_at", "looking", name="pk_cost_touched_days"),
     )
     op.create_table(
         "cost_repairs",

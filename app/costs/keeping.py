@@ -15,7 +15,7 @@ _LATER, _UNKNOWN = b"\tlater\t", b"\tunknown\t"
 """As they stand in a row. Another column may read so, too: then a query finds nothing."""
 
 _UNPRICED = f"""
-    SELECT id, tenant, provider, model, extract(epoch FROM at)::float8 AS at,
+    SELECT id, tenant, provider, model, at,
            input_tokens, cached_tokens, cache_write_tokens, output_tokens
       FROM {copying.STAGED} WHERE priced = 'later'"""
 _PRICE = f"""

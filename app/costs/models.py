@@ -116,11 +116,15 @@ class CostDayRow(_Sums, Base):
 
 
 class TouchedDayRow(Base):
-    """A day (UTC) that calls came for since its roll-ups were last compared with its calls."""
+    """A day (UTC) that calls came for since its roll-ups were last compared with its calls.
+
+    `looking`: the mark of a comparison that was begun; calls that come meanwhile leave another one.
+    """
 
     __tablename__ = "cost_touched_days"
 
     start_at: Mapped[datetime] = mapped_column(primary_key=True)
+    looking: Mapped[bool] = mapped_column(primary_key=True, server_default=text("false"))
 
 
 class RepairRow(Base):

@@ -15,6 +15,7 @@ from app import __version__
 from app.admission import metrics as mode_metrics
 from app.alerts import metrics as alert_metrics
 from app.config import settings
+from app.costs import metrics as cost_metrics
 from app.health import metrics as health_metrics
 from app.infra import adminkey, db, metrics, pool_size
 from app.jobs import metrics as engine_metrics
@@ -28,6 +29,7 @@ from app.web.api import (
     cost_reports,
     costs,
     costs_calls,
+    costs_set_aside,
     engine,
     forecasts,
     health,
@@ -71,6 +73,8 @@ def create_app() -> FastAPI:
     metrics.register_collector(mode_metrics.deferred, source="postgres")
     metrics.register_collector(limit_metrics.windows, source="postgres")
     metrics.register_collector(limit_metrics.upkeep, source="redis")
+    metrics.register_collector(cost_metrics.waiting, source="redis")
+    metrics.register_collector(cost_metrics.set_aside, source="postgres")
     app = FastAPI(
         title="smm-admin",
         version=__version__,
@@ -109,6 +113,7 @@ def _api() -> APIRouter:
         budgets.router,
         costs.router,
         costs_calls.router,
+        costs_set_aside.router,
         forecasts.router,
         prices.router,
         cost_reports.router,

@@ -8,7 +8,7 @@ from app.admission.outcome_body import AdmissionOutcome
 from app.admission.requests import AdmissionRequest
 from app.costs.call_body import LlmCall
 from app.jobs.intake import JobRequest
-from app.web.api import alert_bodies, modes, pauses, prices, recovery
+from app.web.api import alert_bodies, budgets, costs_set_aside, modes, pauses, prices, recovery
 
 _REF = "#/components/schemas/{model}"
 
@@ -34,6 +34,8 @@ def components() -> dict[str, Any]:
     return {
         **definitions,
         **alert_bodies.components(),
+        **budgets.components(),
+        **costs_set_aside.components(),
         **modes.components(),
         **pauses.components(),
         **prices.components(),
