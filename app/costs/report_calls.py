@@ -33,10 +33,9 @@ _TOKENS = ", ".join(
     f"coalesce(sum({name}) FILTER (WHERE cost_micro_usd IS NOT NULL), 0)"
     for name in ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens")
 )
-# An answer is kept for an hour: of each clock hour, all calls but the first. (A first one found by sorting would cost
-# a third of the whole report.)
+# An answer is kept for an hour: of each clock hour, all calls but the first, which is found without sorting.
 _REPEATS = (
-    "SELECT skill, model, sum(calls - 1), sum(cost - (earliest)[2]) FROM ("
+    "SELECT skill, model, sum(calls - 1), sum(cost - earliest[2]) FROM ("
     " SELECT skill, model, count(*) AS calls, sum(cost_micro_usd) AS cost,"
     " min(ARRAY[(extract(epoch FROM at) * 1000000)::bigint, cost_micro_usd]) AS earliest"
     " FROM cost_tracking WHERE {day}{tenant} AND prompt_hash <> '' AND cost_micro_usd > 0 AND outcome = 'ok'"

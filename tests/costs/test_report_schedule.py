@@ -12,7 +12,7 @@ from app.costs.report_schedule import CATCH_UP_DAYS, SETTLE, days_over, is_settl
 from app.infra.db import unit_of_work
 from tests.costs.spent import call, spent
 from tests.fixtures.ledger import Ledger
-from tests.health.catalogs import use
+from tests.health.catalogs import catalog_of, use
 
 CATALOG = """
 [services.redis]
@@ -124,3 +124,12 @@ def test_two_that_make_a_report_at_once_tell_of_it_once(house: Ledger) -> None:
             reports.show(uow, date(2026, 11, 20), "acme", fresh=fresh, now=NOW)
     [(number,)] = house.sql("SELECT count(*) FROM signals WHERE kind = 'costs.report_made'")
     assert number == 1
+
+
+def test_the_shipped_rule_that_sends_reports_is_a_good_one_once_it_is_uncommented() -> None:
+    shipped = (Path(__file__).parents[2] / "deploy" / "smm-admin.toml").read_text()
+    rule = shipped.partition("#[alerts.SMM_CostReport]\n")[2].partition("\n\n")[0]
+    text = f"{CATALOG}\n[alerts.SMM_CostReport]\n{rule.replace('#', '')}\n"
+    found = catalog_of(text.replace('team = "finance"', "")).telling.alerts["SMM_CostReport"]
+    assert (found.severity, found.description) == ("info", "{facts.text}")
+    assert list(found.on) == [reports.MADE]
