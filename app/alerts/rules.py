@@ -85,11 +85,14 @@ def matching(telling: Telling, signal: Signal, *, teams: Mapping[str, str] = _NO
 
 
 def raised(rule: AlertRule, signal: Signal, *, teams: Mapping[str, str] = _NO_TEAMS) -> Raise:
-    """The alert that the signal raises by this rule, whether or not the rule waits for such a signal."""
+    """The alert that the signal raises by this rule, whether or not the rule waits for such a signal.
+
+    A signal that names a team, as a budget's threshold may, is that team's.
+    """
     values = _values_of(signal)
     severity = canonical(fill(rule.severity, values)) or _OTHERWISE
     service = signal.labels.get("service") or (signal.subject if signal.kind.startswith("health.") else None)
-    team = fill(rule.team, values) or teams.get(service or "")
+    team = signal.labels.get("team") or fill(rule.team, values) or teams.get(service or "")
     more = {name: fill(text, values)[:LONGEST_LABEL] for name, text in rule.labels.items()}
     labels = {"service": service, **more, "alertname": rule.name, "severity": severity, "team": team}
     kept = {name: text for name, text in labels.items() if text}

@@ -37,7 +37,14 @@ def crossed(uow: UnitOfWork, at: Standing, fresh: Sequence[Crossed], rows: Seque
         actions = list(dict.fromkeys(action for step in told for action in step.actions))
         labels = _labels(at) | _label_of(told[-1], actions)
         facts = _facts(at, rows) | {"actions": actions, "notify": "notify" in actions, "spends_most": spenders}
+        facts["most"] = _said(spenders)
         signals.record(uow, CROSSED, subject_of(at.place), labels=labels, facts=facts)
+
+
+def _said(spenders: Mapping[str, Mapping[str, Any]]) -> str:
+    """For people; nothing where nobody is known."""
+    named = [f"{what} {one['name'] or '-'} (${one['cost']:g})" for what, one in spenders.items()]
+    return f"Most of it: {', '.join(named)}." if named else ""
 
 
 def in_effect(uow: UnitOfWork, at: Standing, due: Sequence[Crossed], rows: Sequence[Crossed]) -> None:

@@ -76,6 +76,10 @@ def test_the_team_is_the_rules_else_the_services() -> None:
     assert made.team == "http"
 
 
+def test_a_signal_may_name_its_team() -> None:
+    assert one(DOWN | {"team": "finance"}, signal(labels={"team": "agents"})).labels["team"] == "agents"
+
+
 def test_more_labels_cannot_pretend_to_be_another_alert() -> None:
     made = one(DOWN | {"labels": {"alertname": "Other", "severity": "info", "team": "x", "service": "y"}}, signal())
     assert made.labels == {"alertname": "Down", "severity": "critical", "service": "y"}

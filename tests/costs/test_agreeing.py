@@ -67,7 +67,7 @@ def test_each_subject_is_summed_up_in_its_own_period(house: House) -> None:
         here = [one for one in calls if one[column] == name and one["at"] >= start]
         counter = "budget_tenant_day" if column == "tenant" else "budget_agent_day"
         assert found[subject][counter] == (start, len(here) * CENT)
-    assert "agent:" not in found and "skill:engage" not in found
+    assert found.keys().isdisjoint({"agent:", "skill:engage"})
     assert some == {subject: found[subject] for subject in ("tenant:delhi", "agent:a")}
     assert found[keys.EVERYBODY]["budget_house_month"][1] == sum(
         CENT for one in calls if one["at"] >= found[keys.EVERYBODY]["budget_house_month"][0]

@@ -61,8 +61,9 @@ def test_of_many_that_one_call_reaches_the_highest_of_each_severity_is_told_and_
 
 
 def test_who_is_told_may_differ_by_threshold(house: House) -> None:
-    ladder = 'thresholds = [{at = 0.5, team = "business"}, {at = 0.6, actions = "cheaper"}, {at = 0.7, severity = "warning"}]'
-    house.catalogue(f'{BUDGETS}\n[budgets.skill_day]\nscope = "skill"\nperiod = "month"\namount = 1\n{ladder}\n')
+    ladder = '[{at = 0.5, team = "business"}, {at = 0.6, actions = "cheaper"}, {at = 0.7}]'
+    skill = f'[budgets.skill_month]\nscope = "skill"\nperiod = "month"\namount = 1\nthresholds = {ladder}\n'
+    house.catalogue(BUDGETS + skill)
     house.spend(0.9, skill="chat")
     assert house.told() == ["crossed 50", "crossed 70"]
     assert house.signals()[0].labels["team"] == "business"
