@@ -14,7 +14,7 @@ import typer
 from app import catalog, clock
 from app.catalog import MICRO, did_you_mean
 from app.cli import costs_forecast, costs_reports, costs_set_aside
-from app.cli.output import JsonOption, print_json, print_table
+from app.cli.output import JsonOption, money, print_json, print_table
 from app.costs import export, periods, reading, sums
 from app.costs.periods import Asked
 from app.costs.reading import Question, Wanted
@@ -215,11 +215,3 @@ def _print_calls(calls: Sequence[Mapping[str, Any]]) -> None:
         ],
         empty="no such call was recorded in this time",
     )
-
-
-def money(dollars: float) -> str:
-    """`$1,234.50`; of less than a dollar all digits that are kept."""
-    if dollars >= 1:
-        return f"${dollars:,.2f}"
-    whole, _, rest = f"{dollars:.6f}".partition(".")
-    return f"${whole}.{rest[:2]}{rest[2:].rstrip('0')}"

@@ -31,6 +31,14 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, em
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def money(dollars: float) -> str:
+    """`$1,234.50`; of less than a dollar all digits that are kept."""
+    if dollars >= 1:
+        return f"${dollars:,.2f}"
+    whole, _, rest = f"{dollars:.6f}".partition(".")
+    return f"${whole}.{rest[:2]}{rest[2:].rstrip('0')}"
+
+
 def _cell(value: object) -> str:
     match value:
         case None:

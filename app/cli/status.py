@@ -6,14 +6,16 @@ from datetime import datetime
 from typing import Any
 
 import typer
+from sqlalchemy.orm import Session
 
 from app import catalog, clock
-from app.cli.output import JsonOption, print_json, print_table
+from app.cli.output import JsonOption, money, print_json, print_table
 from app.config import settings
+from app.costs import today
 from app.errors import Transient
 from app.health.document import ENTRY_KEYS
 from app.infra import dbwait
-from app.infra.db import read_only
+from app.infra.db import read_only, transient_errors
 from app.infra.words import ago, duration
 from app.recovery import status
 from app.recovery.checks import CHECKS
@@ -43,11 +45,21 @@ def _document() -> dict[str, Any]:
     dbwait.bound_waits(ANSWER_SECONDS)
     try:
         with read_only() as session:
-            return status.document(session, clock.now())
+            now = clock.now()
+            return status.document(session, now) | _costs(session, now)
     except Transient:
         return status.fallback(settings(), clock.now())
     finally:
         dbwait.unbound_waits()
+
+
+def _costs(session: Session, now: datetime) -> dict[str, Any]:
+    """Not known where they take too long: they are the least of what is asked here."""
+    try:
+        with transient_errors():
+            return today.figures(session, now)
+    except Transient:
+        return today.UNKNOWN
 
 
 def _print(document: dict[str, Any], now: datetime) -> None:
@@ -67,6 +79,9 @@ def _print(document: dict[str, Any], now: datetime) -> None:
         ("service", "status", "since", "checked", "latency", "what"), rows, empty="no services in the catalogue"
     )
     _print_limits(document["rate_limits"])
+    if document["cost_today"] is not None:
+        limit = document["cost_limit"]
+        typer.echo(f"\nspent today: {money(document['cost_today'])}{'' if limit is None else f' of {money(limit)}'}")
     for alert in document.get("alerts", ()):
         typer.echo(f"\n{alert['severity']}: {alert['service']} is {alert['issue']}\n  {alert['recommendation']}")
     if document.get("action_taken", "none") != "none":

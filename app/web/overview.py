@@ -21,6 +21,7 @@ from app.admission import limit_reading
 from app.admission.limit_reading import Account
 from app.alerts import reading
 from app.config import Settings
+from app.costs import today
 from app.errors import Transient
 from app.health import incidents
 from app.health.availability import figures
@@ -43,6 +44,7 @@ RECENT_INCIDENTS = 8
 OPEN_ALERTS = 200
 READ_SECONDS = 2.5
 UPTIME_SECONDS = 30.0
+COSTS_SECONDS = 3.0
 
 T = TypeVar("T")
 
@@ -95,16 +97,20 @@ class Overviews:
         self._uptimes = Guarded(
             "uptimes", self._read_uptimes, patience_seconds=LEDGER_SECONDS, fresh_seconds=UPTIME_SECONDS
         )
+        self._costs = Guarded("costs", self._read_costs, patience_seconds=LEDGER_SECONDS, fresh_seconds=COSTS_SECONDS)
         self._messages = Guarded("redis", queues.read_messages, patience_seconds=REDIS_SECONDS)
         self._filling = Guarded("counters", live.is_filling, patience_seconds=REDIS_SECONDS)
 
     async def current(self) -> Overview:
         """The stored overview, at most a second old; the watchdog's while Postgres does not answer within 2.5 s."""
+        spending = asyncio.ensure_future(self._costs.current())
         stored, held, messages, filling = await asyncio.gather(
             self._stored.current(), self._ledger.current(), self._messages.current(), self._filling.current()
         )
+        costs = await spending
         if stored is None:
             return Overview(plain(status.fallback(self._config, clock.now())))
+        stored = replace(stored, document=stored.document | (costs or today.UNKNOWN))
         known = messages or queues.Messages(problem="Redis does not answer")
         if filling:
             stored = replace(stored, document={**stored.document, "notices": [*stored.document["notices"], FILLING]})
@@ -184,6 +190,10 @@ class Overviews:
         with self._session() as session:
             session.execute(text(f"SET LOCAL statement_timeout = {LEDGER_STATEMENT_MS}"))
             return queues.ledger(session)
+
+    def _read_costs(self) -> dict[str, Any]:
+        with self._session() as session:
+            return today.figures(session, clock.now())
 
     @contextmanager
     def _session(self) -> Iterator[Session]:

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app import clock
 from app.catalog import MICRO
+from app.config import settings
 from app.costs import focus
 from app.infra import ids
+from app.web.overview import Overviews
 from tests.costs.spent import call, spent
 from tests.health.catalogs import tcp, use
 
@@ -140,6 +143,35 @@ def test_sums_and_focus_rows_are_exported(api: TestClient) -> None:
     assert (last["ServiceCategory"], last["Tags"]) == ("AI and Machine Learning", '{"skill":"chat"}')
     hours = api.get("/api/v1/costs/export", params=period | {"what": "focus", "step": "hour", "format": "ndjson"})
     assert len(hours.text.splitlines()) == 5
+
+
+def test_the_status_tells_what_was_spent_today_of_the_tenants_daily_budgets(
+    client: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets = """
+[tenants.globex]
+[budgets.tenant_day]
+scope = "tenant"
+period = "day"
+amount = 5
+[budgets.globex_day]
+scope = "tenant"
+for = "globex"
+period = "day"
+amount = 2.5
+[budgets.all_day]
+scope = "global"
+period = "day"
+amount = 500
+"""
+    use(monkeypatch, home, CATALOG + budgets)
+    spent([call(clock.now()), call(clock.now(), tenant="other", cost_micro_usd=250_000), call(DAY)])
+    client.app.state.overviews = Overviews(settings())  # type: ignore[attr-defined]
+    house = client.get("/api/v1/status").json()
+    assert (house["cost_today"], house["cost_limit"]) == (0.26, 12.5)
+    own = client.get("/api/v1/status", params={"tenant": "globex"}).json()
+    assert (own["cost_today"], own["cost_limit"]) == (0, 2.5)
+    assert client.get("/api/v1/status", params={"tenant": "acme"}).json()["cost_today"] == 0.01
 
 
 def test_costs_are_for_callers_with_a_key(stranger: TestClient) -> None:

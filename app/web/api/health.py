@@ -13,6 +13,7 @@ from pydantic import AwareDatetime
 
 from app import __version__, catalog, clock
 from app import health as domain
+from app.costs import today
 from app.errors import NotFound
 from app.health import incidents
 from app.infra import metrics
@@ -66,9 +67,17 @@ async def scrape() -> Response:
 
 
 @api.get("/status", summary="The stack's status document")
-async def status(_caller: CurrentCaller, source: HealthSource) -> dict[str, Any]:
-    """The same as /health, answered 200 whatever it says."""
-    return (await source.current()).document
+async def status(
+    _caller: CurrentCaller,
+    source: HealthSource,
+    tenant: Annotated[str | None, Query(description="whose costs and budget are told", max_length=200)] = None,
+) -> dict[str, Any]:
+    """The same as /health, answered 200 whatever it says. With `tenant`, what it spent today of its own budget."""
+    document = (await source.current()).document
+    if tenant is None:
+        return document
+    own = await source.stored(lambda session, now: today.figures(session, now, tenant=tenant))
+    return document | (own or today.UNKNOWN)
 
 
 @api.get("/incidents", summary="Incidents, newest first")
