@@ -37,7 +37,7 @@ def report(
     fresh: bool = typer.Option(False, "--fresh", help="Make it anew, with calls that came late."),
 ) -> None:
     """What a day cost, on what, of which budget, and what could cost less."""
-    now = clock.now()
+    now, tenant = clock.now(), tenant or None
     with unit_of_work() as uow:
         document = reports.show(uow, reports.day_of(day, tenant, now), tenant, fresh=fresh, now=now)
     printed = _printed(document, form)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from app import clock
 from app.costs import report_schedule, reports
 from app.costs.report_schedule import CATCH_UP_DAYS, SETTLE, days_over, is_settled, missing
 from app.infra.db import unit_of_work
+from app.jobs import spec, worker
+from tasks import costs_reports
 from tests.costs.spent import call, spent
 from tests.fixtures.ledger import Ledger
 from tests.health.catalogs import catalog_of, use
@@ -124,6 +128,27 @@ def test_two_that_make_a_report_at_once_tell_of_it_once(house: Ledger) -> None:
             reports.show(uow, date(2026, 11, 20), "acme", fresh=fresh, now=NOW)
     [(number,)] = house.sql("SELECT count(*) FROM signals WHERE kind = 'costs.report_made'")
     assert number == 1
+
+
+def test_the_jobs_of_the_timetable_find_and_make_them(house: Ledger) -> None:
+    two_days_ago = clock.now() - timedelta(days=2)
+    spent([call(two_days_ago, tenant="stranger")])
+    work(house, house.submit("tasks.costs.due_reports"))
+    waiting = [row.id for row in house.sql("SELECT id FROM jobs WHERE task = 'tasks.costs.report'")]
+    for job in waiting:
+        work(house, job)
+    kept = house.sql("SELECT day, document FROM cost_reports WHERE tenant = 'stranger'")
+    assert [(row.day, row.document["calls"]) for row in kept] == [(two_days_ago.date(), 1)]
+    assert len(house.sql("SELECT FROM cost_reports")) == len(waiting) >= 3
+
+
+def work(house: Ledger, job: UUID) -> None:
+    """Be the worker that runs it."""
+    claimed = house.claim(job)
+    assert claimed is not None
+    body = getattr(costs_reports, claimed.task.rpartition(".")[2])
+    assert worker.run(claimed, spec.get(claimed.task), body) is None
+    assert house.get(job).state == "succeeded"
 
 
 def test_the_shipped_rule_that_sends_reports_is_a_good_one_once_it_is_uncommented() -> None:
