@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.admission import admitting, requests
 from app.infra import redis
 from app.infra.db import unit_of_work
 from app.limits import keys
@@ -80,3 +81,18 @@ def test_an_older_signal_changes_nothing_and_odd_scopes_are_left_alone(house: Ho
     house.sql("UPDATE jobs SET created_at = now() - (created_at - '2020-01-01')")  # the last one comes first
     house.work()
     assert held() == []
+
+
+def test_operations_wait_or_are_told_what_to_take(house: House) -> None:
+    operation = '[operations.think]\nclass = "background"\nbudgets = true\n'
+    house.catalogue(BUDGETS + SKILL + operation)
+    asked = {"operation": "think", "tenant": "acme", "skill": "chat", "estimate": 0.1, "on_wait": "deny"}
+    house.spend(5, skill="chat")
+    house.work()
+    [told] = admitting.admit([requests.parse(asked, caller="the-test")])
+    assert (told.outcome, told.fall_back) == ("allow", "budget chat_month: take openai/gpt-5-mini")
+    house.spend(3, skill="chat")
+    house.work()
+    [told] = admitting.admit([requests.parse(asked, caller="the-test")])
+    assert told.outcome == "deny"
+    assert told.reason in ("pause", "limit", "budget")
