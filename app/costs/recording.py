@@ -91,12 +91,10 @@ def priced(calls: Sequence[Call]) -> list[Call]:
 
 
 def _priced(call: Call, table: PriceTable) -> Call:
-    at, tokens = datetime.fromtimestamp(call.at, UTC), Tokens(*call[_INPUT : _INPUT + len(Tokens._fields)])
+    at = datetime.fromtimestamp(call.at, UTC)
+    tokens = Tokens(call.input_tokens, call.cached_tokens, call.cache_write_tokens, call.output_tokens)
     micro, by, price_id = table.cost(call.tenant, call.provider, call.model, at, tokens)
     return call._replace(cost_micro_usd=micro, priced=by, price_id=price_id)
-
-
-_INPUT = Call._fields.index("input_tokens")
 
 
 def _outside(at: float, now: float) -> str | None:

@@ -149,7 +149,8 @@ def _threads(port: int, path: str, key: str, count: int, lasts: float) -> list[f
 
 def _post(port: int, path: str, key: str, until: float) -> list[float]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    headers, taken = {"X-API-Key": key, "Content-Type": "application/json"}, []
+    headers = {"X-API-Key": key, "Content-Type": "application/json"}
+    taken: list[float] = []
     while time.perf_counter() < until:
         body = json.dumps(_call(len(taken)))
         began = time.perf_counter()

@@ -56,11 +56,12 @@ def test_a_call_is_kept_as_it_was_sent_with_the_time_of_its_id() -> None:
         tags={"campaign": "spring"},
     )
     [(_, found)] = parse(json.dumps(sent).encode()).good
-    assert found == Call(
+    expected: tuple[Any, ...] = (
         *(str(given_id), AT.timestamp(), "acme", "reply", "writer", "ann@example.org", "marketing", "run-7"),
         *("anthropic", "claude-opus-4-6", 1000, 300, 100, 200, None, "later", None, 812, "refused", "req_1", "abc"),
         {"campaign": "spring"},
     )
+    assert found == Call(*expected)
 
 
 def test_nothing_but_the_id_the_provider_and_the_model_is_needed() -> None:
@@ -236,6 +237,6 @@ def test_what_is_kept_of_a_call_can_be_sent_again() -> None:
 
 def test_the_longest_names_of_a_call_fit_into_the_keys_of_its_sums() -> None:
     wide = "\U0001d7d8"
-    names = {"tenant": wide * 200, "provider": wide * 100, "model": wide * 200, "skill": wide * 100}
+    names: dict[str, Any] = {"tenant": wide * 200, "provider": wide * 100, "model": wide * 200, "skill": wide * 100}
     found = call(**names)
     assert len("".join((found.tenant, found.provider, found.model, found.skill)).encode()) < 2600

@@ -21,8 +21,11 @@ PATH = "/api/v1/costs/calls"
 CALL_BYTES = 1_000
 """Of a call with all its fields, as long as they usually are: a full batch of them is not too large a body."""
 
-_recording = ThreadPoolExecutor(8, thread_name_prefix="costs")
+_recording = ThreadPoolExecutor(4, thread_name_prefix="costs")
 """Threads that keep their connection to Redis; those of all other endpoints come and go."""
+
+_writing = ThreadPoolExecutor(4, thread_name_prefix="costs-durable")
+"""Those that wait for Postgres, so that nobody else does."""
 
 
 def largest(config: Settings) -> dict[str, int]:
@@ -48,7 +51,8 @@ async def record(
     raw, kind = await request.body(), request.headers.get("content-type", "")
     context = contextvars.copy_context()
     work = asyncio.get_running_loop().run_in_executor
-    return await work(_recording, context.run, _recorded, raw, kind, durable, caller.name)
+    threads = _writing if durable else _recording
+    return await work(threads, context.run, _recorded, raw, kind, durable, caller.name)
 
 
 def _recorded(raw: bytes, kind: str, durable: bool, caller: str) -> Response:
