@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +19,7 @@ from sqlalchemy.orm import Session
 from app import catalog, clock, signals
 from app.clock import iso
 from app.costs import anomalies, causes, watch_store
-from app.costs.anomalies import ENOUGH, LEAST_ELAPSED, LEAST_EXCESS, Place, Reading
+from app.costs.anomalies import ENOUGH, LEAST_ELAPSED, LEAST_EXCESS, SCORE_TO_STAY, Place, Reading
 from app.costs.causes import Figures, Siblings
 from app.costs.outlook import HOUR, WEEKS
 from app.costs.sums import dollars
@@ -30,21 +31,21 @@ FOUND, OVER = "costs.anomaly", "costs.anomaly_over"
 _NOTHING = Figures()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calendar:
     """Which hours are like an hour, on the clock of a zone; from the oldest on."""
 
     zone: str
 
-    def weekly(self, hour: datetime) -> list[datetime]:
+    def weekly(self, hour: datetime) -> Sequence[datetime]:
         """The same hour of the week, four weeks back."""
-        return [self._back(hour, 7 * weeks) for weeks in range(WEEKS, 0, -1)]
+        return _back(hour, self.zone, WEEKS, 7)
 
-    def daily(self, hour: datetime) -> list[datetime]:
+    def daily(self, hour: datetime) -> Sequence[datetime]:
         """The same hour of the seven days before."""
-        return [self._back(hour, days) for days in range(7, 0, -1)]
+        return _back(hour, self.zone, 7, 1)
 
-    def recent(self, hour: datetime) -> list[datetime]:
+    def recent(self, hour: datetime) -> Sequence[datetime]:
         """The 24 hours before."""
         return [hour - place * HOUR for place in range(24, 0, -1)]
 
@@ -52,10 +53,13 @@ class Calendar:
         """All of them, and itself."""
         return [*self.weekly(hour), *self.daily(hour), *self.recent(hour), hour]
 
-    def _back(self, hour: datetime, days: int) -> datetime:
-        zone = ZoneInfo(self.zone)
-        then = hour.astimezone(zone).replace(tzinfo=None) - timedelta(days=days)
-        return then.replace(tzinfo=zone).astimezone(UTC).replace(minute=0)
+
+@lru_cache(maxsize=4096)
+def _back(hour: datetime, zone: str, times: int, days: int) -> Sequence[datetime]:
+    there = ZoneInfo(zone)
+    local = hour.astimezone(there).replace(tzinfo=None)
+    starts = [local - timedelta(days=days * time) for time in range(times, 0, -1)]
+    return tuple(start.replace(tzinfo=there).astimezone(UTC).replace(minute=0) for start in starts)
 
 
 class Sight:
@@ -77,18 +81,15 @@ class Sight:
     def read(self, place: Place, hour: datetime, now: datetime) -> Reading:
         """An hour of a place against what it usually is."""
         known, like = self._hours.get(place, {}), _calendar(place.tenant)
-        samples = [
-            [known.get(start, _NOTHING) for start in starts]
-            for starts in (like.weekly(hour), like.daily(hour), like.recent(hour))
-        ]
-        return anomalies.read(
-            anomalies.usual(*samples), known.get(hour, _NOTHING), min(1.0, max(0.0, (now - hour) / HOUR))
-        )
+        kinds = (like.weekly,) if _known(known, like.weekly(hour)) >= ENOUGH else (like.weekly, like.daily, like.recent)
+        samples = [[known.get(start, _NOTHING) for start in starts(hour)] for starts in kinds]
+        elapsed = min(1.0, max(0.0, (now - hour) / HOUR))
+        return anomalies.read(anomalies.usual(*samples), known.get(hour, _NOTHING), elapsed)
 
     def is_young(self, place: Place, hours: Iterable[datetime]) -> bool:
         """Are too few of the weekly samples of one of these hours known?"""
         known, like = self._hours.get(place, {}), _calendar(place.tenant)
-        return any(_known([known.get(start) for start in like.weekly(hour)]) < ENOUGH for hour in hours)
+        return any(_known(known, like.weekly(hour)) < ENOUGH for hour in hours)
 
     def joined(self, other: Hours) -> Sight:
         """With more hours."""
@@ -134,7 +135,8 @@ def _far(
     readings = []
     for place in sorted(places):
         for hour in (running - HOUR, running):
-            here, before = sight.read(place, hour, now), sight.read(place, hour - HOUR, now)
+            here = sight.read(place, hour, now)
+            before = sight.read(place, hour - HOUR, now) if here.exceeds(SCORE_TO_STAY) else None
             if anomalies.is_found(here, before, of_skill=None, is_on=place.subject in on):
                 readings.append((place, hour, here, before))
     tenants = {place.tenant for place, *_ in readings}
@@ -211,9 +213,10 @@ def _group(place: Place, key: Sequence[str]) -> Place:
     return Place(**{name: getattr(place, name) if name in key else "" for name in Place._fields})
 
 
-def _known(samples: Sequence[Figures | None]) -> int:
-    first = next((place for place, figures in enumerate(samples) if figures is not None), len(samples))
-    return len(samples) - first
+def _known(hours: Mapping[datetime, Figures], samples: Sequence[datetime]) -> int:
+    """How many samples there are from the first that cost something on."""
+    used = (place for place, start in enumerate(samples) if start in hours and hours[start].cost > 0)
+    return len(samples) - next(used, len(samples))
 
 
 def _calendar(tenant: str) -> Calendar:

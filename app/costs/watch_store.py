@@ -27,11 +27,11 @@ _OWN = ("agent", "user", "department")
 
 
 class Spent(NamedTuple):
-    """What was spent in an hour or a day."""
+    """What a subject spent in an hour or a day."""
 
-    start_at: datetime
-    tenant: str
+    scope: str
     name: str
+    start_at: datetime
     cost: int
 
 
@@ -60,20 +60,24 @@ class Anomaly(NamedTuple):
         return uuid7_named(self.hour, "|".join(self.place))
 
 
-def spent(session: Session, dimension: str, wanted: Wanted) -> tuple[list[Spent], list[Spent]]:
-    """What each subject spent, by day and by hour.
+def spent(session: Session, scopes: Collection[str], wanted: Wanted) -> tuple[list[Spent], list[Spent]]:
+    """What each tenant and skill spent, or each agent, user or department, by day and by hour.
 
-    `dimension`: "tenant", "tenant skill" (name is the skill), or agent, user, department (name is theirs).
+    `scopes`: of tenant and skill, or one of the others.
     """
-    name = "skill" if dimension == "tenant skill" else "name" if dimension in _OWN else "''"
-    given = {"dimension": dimension if dimension in _OWN else "model"}
+    own = next((scope for scope in scopes if scope in _OWN), None)
+    columns = ["name"] if own else sorted(scopes)
+    names = " ".join(f"WHEN grouping({column}) = 0 THEN '{own or column}'" for column in columns)
     select = (
-        f"SELECT start_at, tenant, {name} AS name, sum(cost_micro_usd)::bigint FROM {{}} WHERE dimension = :dimension"
+        f"SELECT CASE {names} END AS scope, coalesce({', '.join(columns)}) AS name, start_at,"
+        " sum(cost_micro_usd)::bigint AS cost FROM {} WHERE dimension = :dimension AND {}"
+        f" GROUP BY GROUPING SETS ({', '.join(f'(start_at, {column})' for column in columns)})"
     )
-    of_days = f"{select.format('cost_days')} AND start_at >= :first AND start_at < :last GROUP BY 1, 2, 3"
-    of_hours = f"{select.format('cost_hours')} AND (start_at >= :since OR start_at = ANY(:hours)) GROUP BY 1, 2, 3"
-    found_days = session.execute(text(of_days), {**given, "first": wanted.days[0], "last": wanted.days[1]})
-    found_hours = session.execute(text(of_hours), {**given, "since": wanted.since, "hours": list(wanted.hours)})
+    given = {"dimension": own or "model"}
+    of_days = text(select.format("cost_days", "start_at >= :first AND start_at < :last"))
+    of_hours = text(select.format("cost_hours", "(start_at >= :since OR start_at = ANY(:hours))"))
+    found_days = session.execute(of_days, {**given, "first": wanted.days[0], "last": wanted.days[1]})
+    found_hours = session.execute(of_hours, {**given, "since": wanted.since, "hours": list(wanted.hours)})
     return [Spent(*row) for row in found_days], [Spent(*row) for row in found_hours]
 
 

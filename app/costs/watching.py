@@ -32,13 +32,12 @@ PERIODS: Mapping[str, Period] = {"day": "day", "week": "week", "month": "month"}
 """What can be foretold: an interaction has no end of its own."""
 
 DAY = timedelta(days=1)
+_HOURS = [place * HOUR for place in range(24)]
 RECENT = timedelta(hours=26)
 """What is read by the hour at least: the longest day there is, and the hour that runs."""
 
 _MOST_OF_AN_HOUR = 3.0
 """Times the mean that an hour counts in how a day is spread: a loop of yesterday is no habit."""
-
-_DIMENSIONS = {"global": "tenant", "tenant": "tenant", "skill": "tenant skill"}
 
 Subject = tuple[str, str]
 """Scope and name; ("global", "") is everybody."""
@@ -54,13 +53,19 @@ class Spending:
     def spread(self, now: datetime) -> dict[datetime, int]:
         """By hour, where days are spread as the last 24 whole hours were."""
         shape = _shape(self.hours, now)
+        by_hour = {hour - timedelta(hours=hour.hour) for hour in self.hours}
         found = {
-            day + place * HOUR: round(cost * shape[place]) for day, cost in self.days.items() for place in range(24)
+            day + hour: round(cost * share)
+            for day, cost in self.days.items()
+            if day not in by_hour
+            for hour, share in zip(_HOURS, shape, strict=True)
         }
-        edges = {hour - timedelta(hours=hour.hour) for hour in self.hours}
-        return {
-            hour: cost for hour, cost in found.items() if hour - timedelta(hours=hour.hour) not in edges
-        } | self.hours
+        return found | self.hours
+
+    def pace(self, now: datetime) -> tuple[float, float]:
+        """The last 24 hours, and the burn rate an hour."""
+        recent = series(self.hours, now, "UTC", weeks=1)
+        return last_day(recent), burn_rate(recent)
 
 
 def watch(now: datetime | None = None) -> dict[str, int]:
@@ -72,9 +77,8 @@ def watch(now: datetime | None = None) -> dict[str, int]:
         known = watch_store.on(session, [kind.value for kind in Watch])
         spent: dict[Subject, Spending] = {}
         wanted = _wanted(_starts(effective, budgets, at), at)
-        for dimension in sorted({_DIMENSIONS.get(budget.scope, budget.scope) for budget in budgets}):
-            days, hours = watch_store.spent(session, dimension, wanted)
-            _add_up(spent, dimension, days, hours)
+        for scopes in _together({budget.scope for budget in budgets}):
+            _add_up(spent, *watch_store.spent(session, scopes, wanted))
     trends = list(_trends(effective, budgets, spent, known, at))
     with unit_of_work() as uow:
         began, ended = _save(uow, trends, known, at)
@@ -87,8 +91,8 @@ def spread_hours(session: Session, subject: Subject, start: datetime, now: datet
     `start`: of the period that is foretold.
     """
     spent: dict[Subject, Spending] = {}
-    dimension = _DIMENSIONS[subject[0]]
-    _add_up(spent, dimension, *watch_store.spent(session, dimension, _wanted({start}, now)))
+    for scopes in _together({subject[0]}):
+        _add_up(spent, *watch_store.spent(session, scopes, _wanted({start}, now)))
     return spent.get(subject, Spending()).spread(now)
 
 
@@ -108,23 +112,24 @@ def _wanted(starts: Collection[datetime], now: datetime) -> Wanted:
     return Wanted((first, recent), recent, hours)
 
 
-def _add_up(spent: dict[Subject, Spending], dimension: str, days: Iterable[Spent], hours: Iterable[Spent]) -> None:
+def _together(scopes: Collection[str]) -> list[set[str]]:
+    """Scopes that are read in one go. What tenants spent is what everybody did."""
+    of_models = {"tenant" if scope == "global" else scope for scope in scopes if scope in ("global", "tenant", "skill")}
+    own = [{scope} for scope in sorted(scopes) if scope in ("agent", "user", "department")]
+    return [of_models, *own] if of_models else own
+
+
+def _add_up(spent: dict[Subject, Spending], days: Iterable[Spent], hours: Iterable[Spent]) -> None:
     for rows, is_day in ((days, True), (hours, False)):
         for row in rows:
-            for subject in _subjects(dimension, row):
+            for subject in _subjects(row):
                 known = spent.setdefault(subject, Spending())
                 kept = known.days if is_day else known.hours
                 kept[row.start_at] = kept.get(row.start_at, 0) + row.cost
 
 
-def _subjects(dimension: str, row: Spent) -> tuple[Subject, ...]:
-    match dimension:
-        case "tenant":
-            return ("global", ""), ("tenant", row.tenant)
-        case "tenant skill":
-            return (("skill", row.name),)
-        case own:
-            return ((own, row.name),)
+def _subjects(row: Spent) -> tuple[Subject, ...]:
+    return (("global", ""), ("tenant", row.name)) if row.scope == "tenant" else ((row.scope, row.name),)
 
 
 def _trends(
@@ -142,27 +147,26 @@ def _trends(
     for (scope, name), spending in spent.items():
         if scope != "global" and not name:
             continue
-        subject = subject_of(scope, name)
+        subject, pace = subject_of(scope, name), spending.pace(now)
         for budget in scopes.get(scope, ()):
             counted = effective.counted(budget.name, subject)
             if counted is None:
                 continue
-            if burning.about(budget.name, subject) in watched or _may_matter(counted, spending, now):
+            if burning.about(budget.name, subject) in watched or _may_matter(counted, spending, pace, now):
                 yield _trend(counted, spending, now)
 
 
-def _may_matter(counted: Counted, spending: Spending, now: datetime) -> bool:
+def _may_matter(counted: Counted, spending: Spending, pace: tuple[float, float], now: datetime) -> bool:
     start, end = period_at(_period(counted), counted.limit.timezone, now)
     first = _midnight(start)
     of_days = sum(cost for day, cost in spending.days.items() if day >= first)
     of_hours = sum(cost for hour, cost in spending.hours.items() if hour >= first)
-    recent = series(spending.hours, now, "UTC", weeks=1)
     return burning.may_matter(
         _period(counted),
         counted.limit.units,
         spent=of_days + of_hours,
-        last_day=last_day(recent),
-        per_hour=burn_rate(recent),
+        last_day=pace[0],
+        per_hour=pace[1],
         hours_left=(end - now) / HOUR,
     )
 
