@@ -14,6 +14,7 @@ from app import signals
 from app.admission import pauses, scopes
 from app.catalog import CLASSES
 from app.infra.db import UnitOfWork
+from app.infra.text import storable
 from app.signals import Signal
 
 BUDGET, CHEAPER = "budget:", "cheaper:"
@@ -74,7 +75,8 @@ def wanted(signal: Signal) -> list[Wanted]:
         found.append(Wanted(budget, "wait", _BACKGROUND, used, _moment(effects["pause"])))
     if "cheaper" in effects:
         hint = signal.facts.get("cheaper") or "take a cheaper model"
-        found.append(Wanted(cheaper, pauses.HINT, _EVERYTHING, f"budget {name}: {hint}", _moment(effects["cheaper"])))
+        said = storable(f"budget {name}: {hint}", limit=pauses.LONGEST_TEXT)
+        found.append(Wanted(cheaper, pauses.HINT, _EVERYTHING, said, _moment(effects["cheaper"])))
     return found
 
 

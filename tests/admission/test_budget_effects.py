@@ -6,12 +6,14 @@ from app.admission import admitting, requests
 from app.infra import redis
 from app.infra.db import unit_of_work
 from app.limits import keys
+from app.limits.budgets import Who
 from app.signals import record
 from tests.admission.pausing import mirrored, open_pauses
 from tests.costs.budgeted import BUDGETS, House, house
 
 __all__ = ["house"]
 
+CHAT = Who(skill="chat")
 SKILL = """
 [budgets.chat_month]
 scope = "skill"
@@ -48,15 +50,15 @@ def test_background_work_waits_until_the_period_ends_and_goes_on_when_the_budget
 def test_a_ladder_says_who_waits_and_who_is_told_what_to_take(house: House) -> None:
     house.catalogue(BUDGETS + SKILL)
     hint, scope = ("skill:chat", "cheaper:chat_month", 0, "hint"), "skill:chat"
-    house.spend(5, skill="chat")
+    house.spend(5, CHAT)
     house.work()
     assert held() == [hint]
     [line] = mirrored()[scope]
     assert line.split(" ", 3)[3] == "budget chat_month: take openai/gpt-5-mini"
-    house.spend(3, skill="chat")
+    house.spend(3, CHAT)
     house.work()
     assert held() == [hint, (scope, "budget:chat_month", 3, "wait")]
-    house.spend(2, skill="chat")
+    house.spend(2, CHAT)
     house.work()
     assert held() == [hint, (scope, "budget:chat_month", 0, "wait")]
     house.set("chat_month", 15)
@@ -87,11 +89,11 @@ def test_operations_wait_or_are_told_what_to_take(house: House) -> None:
     operation = '[operations.think]\nclass = "background"\nbudgets = true\n'
     house.catalogue(BUDGETS + SKILL + operation)
     asked = {"operation": "think", "tenant": "acme", "skill": "chat", "estimate": 0.1, "on_wait": "deny"}
-    house.spend(5, skill="chat")
+    house.spend(5, CHAT)
     house.work()
     [told] = admitting.admit([requests.parse(asked, caller="the-test")])
     assert (told.outcome, told.fall_back) == ("allow", "budget chat_month: take openai/gpt-5-mini")
-    house.spend(3, skill="chat")
+    house.spend(3, CHAT)
     house.work()
     [told] = admitting.admit([requests.parse(asked, caller="the-test")])
     assert told.outcome == "deny"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ period = "month"
 amount = 1000
 """
 
+ACME = Who(tenant="acme")
 CENT, DOLLAR = 10_000, 1_000_000
 BACKGROUND, NORMAL, CRITICAL = 3, 2, 0
 
@@ -54,11 +54,9 @@ class House:
         """From now on this is the file."""
         use(self._monkeypatch, self._home, text)
 
-    def spend(self, dollars: float, *, at: datetime | None = None, **who: str) -> None:
+    def spend(self, dollars: float, who: Who = ACME) -> None:
         """One call of that cost, and what the limiter noted of it is told."""
-        moment = at or clock.now()
-        named = Who(**(who or {"tenant": "acme"}))
-        call = Spent(str(ids.uuid7(moment)), round(dollars * DOLLAR), moment.timestamp(), named)
+        call = Spent(str(ids.uuid7()), round(dollars * DOLLAR), clock.now().timestamp(), who)
         spending.record([call], b"")
         crossings.tell(wait=True)
 
@@ -73,8 +71,8 @@ class House:
         with unit_of_work() as uow:
             changing.keep(uow)
 
-    def verdict(self, rank: int = BACKGROUND, estimate: int = 0, **who: str) -> verdict.Verdict:
-        return verdict.of(Who(**(who or {"tenant": "acme"})), rank, estimate)
+    def verdict(self, who: Who = ACME, rank: int = BACKGROUND, *, estimate: int = 0) -> verdict.Verdict:
+        return verdict.of(who, rank, estimate)
 
     def signals(self, kind: str = "costs.budget_%") -> list[Any]:
         query = "SELECT kind, subject, labels, facts FROM signals WHERE kind LIKE :kind ORDER BY id"

@@ -35,9 +35,9 @@ amount = 100
 """
 
 
-def used(house: House, **who: str) -> dict[str, float]:
+def used(house: House) -> dict[str, float]:
     """By budget, what a verdict says is spent."""
-    return {one.budget.name: one.spent / 1_000_000 for one in house.verdict(**who).figures}
+    return {one.budget.name: one.spent / 1_000_000 for one in house.verdict().figures}
 
 
 def day_of(zone: str, now: datetime) -> tuple[datetime, datetime]:

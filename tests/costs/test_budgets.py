@@ -12,6 +12,7 @@ from app.costs import budget_reading, budget_store, budgets, in_force
 from app.errors import Conflict, Invalid, NotFound
 from app.infra.db import read_only, unit_of_work
 from app.limits import budgets as counted
+from app.limits.budgets import Who
 from tests.costs.budgeted import House, house
 from tests.costs.spent import call, spent
 
@@ -129,7 +130,7 @@ def test_every_wrong_field_is_named(house: House) -> None:
 def test_a_budget_is_shown_with_those_who_have_used_most_of_it(house: House) -> None:
     now = clock.now()
     spent([call(now, tenant=name, cost_micro_usd=cents * 10_000) for name, cents in (("acme", 1), ("big", 900))])
-    house.spend(9.1, tenant="big")
+    house.spend(9.1, Who(tenant="big"))
     house.set("tenant_month", 20, subject="tenant:acme")
     with read_only() as session:
         listed = budget_reading.listed(session, now, most=1)

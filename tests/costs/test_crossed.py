@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from app.costs import crossed
 from app.infra import redis
 from app.infra.db import unit_of_work
 from app.limits import keys
+from app.limits.crossings import Crossing
+from app.limits.spending import Who
 from tests.costs.budgeted import BUDGETS, House, house
 
 __all__ = ["house"]
@@ -36,17 +39,17 @@ def test_each_threshold_is_told_once_however_often_it_is_noted(house: House) -> 
     assert house.told() == ["crossed 75", "crossed 80"]
 
 
-def _crossing(row: object) -> crossed.Crossing:
-    return crossed.Crossing(
+def _crossing(row: Any) -> Crossing:
+    return Crossing(
         subject="tenant:acme",
         limit="budget_tenant_month",
         operation="calls",
         level=2,
         used=8_100_000,
         capacity=10_000_000,
-        start=row.start_at,  # type: ignore[attr-defined]
-        end=row.end_at,  # type: ignore[attr-defined]
-        at=row.at,  # type: ignore[attr-defined]
+        start=row.start_at,
+        end=row.end_at,
+        at=row.at,
     )
 
 
@@ -64,7 +67,7 @@ def test_who_is_told_may_differ_by_threshold(house: House) -> None:
     ladder = '[{at = 0.5, team = "business"}, {at = 0.6, actions = "cheaper"}, {at = 0.7}]'
     skill = f'[budgets.skill_month]\nscope = "skill"\nperiod = "month"\namount = 1\nthresholds = {ladder}\n'
     house.catalogue(BUDGETS + skill)
-    house.spend(0.9, skill="chat")
+    house.spend(0.9, Who(skill="chat"))
     assert house.told() == ["crossed 50", "crossed 70"]
     assert house.signals()[0].labels["team"] == "business"
     assert house.signals()[1].facts["actions"] == ["cheaper", "notify"]
@@ -88,9 +91,7 @@ def test_what_is_noted_of_a_period_that_is_over_does_nothing(house: House) -> No
     row = house.sql("SELECT * FROM budget_crossings ORDER BY per_mille DESC LIMIT 1")[0]
     house.sql("DELETE FROM budget_crossings")
     late = _crossing(row)
-    before = crossed.Crossing(
-        late.subject, late.limit, "calls", 2, 1, 1, late.start, late.at - timedelta(seconds=1), late.at
-    )
+    before = Crossing(late.subject, late.limit, "calls", 2, 1, 1, late.start, late.at - timedelta(seconds=1), late.at)
     with unit_of_work() as uow:
         crossed.on_crossings(uow, [before])
     assert house.rows() == []

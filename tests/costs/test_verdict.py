@@ -6,10 +6,12 @@ from app import clock
 from app.costs import in_force, verdict
 from app.infra.db import read_only
 from app.limits import budgets
+from app.limits.budgets import Who
 from tests.costs.budgeted import BUDGETS, CENT, CRITICAL, NORMAL, House, house
 
 __all__ = ["house"]
 
+OTHER = Who(tenant="other")
 TURN = """
 [budgets.turn]
 scope = "agent"
@@ -42,22 +44,23 @@ def test_background_work_waits_for_what_is_used_up_and_the_rest_goes_on(house: H
         ("house_month", 10.01, 1.0),
         ("tenant_month", 10.01, 100.1),
     ]
-    assert house.verdict(NORMAL).outcome is verdict.Outcome.ALLOW
-    assert house.verdict(tenant="other").outcome is verdict.Outcome.ALLOW
+    assert house.verdict(rank=NORMAL).outcome is verdict.Outcome.ALLOW
+    assert house.verdict(OTHER).outcome is verdict.Outcome.ALLOW
     house.set("tenant_month", 20)
     assert house.verdict().outcome is verdict.Outcome.ALLOW
 
 
 def test_budgets_stack_and_the_first_without_room_decides(house: House) -> None:
     house.catalogue(BUDGETS + TURN)
-    who = {"tenant": "acme", "agent": "writer", "interaction": "t1"}
-    house.spend(0.6, **who)
-    said = house.verdict(CRITICAL, **who)
+    first = Who(tenant="acme", agent="writer", interaction="t1")
+    second = first._replace(interaction="t2")
+    house.spend(0.6, first)
+    said = house.verdict(first, CRITICAL)
     assert (said.outcome, said.decided_by and said.decided_by.budget.name) == (verdict.Outcome.WAIT, "turn")
     assert dict(said.cheaper) == {"agent_day": "openai/gpt-5-mini"}
-    assert house.verdict(CRITICAL, **{**who, "interaction": "t2"}).outcome is verdict.Outcome.ALLOW
-    house.spend(0.4, **{**who, "interaction": "t2"})
-    said = house.verdict(CRITICAL, **{**who, "interaction": "t1"})
+    assert house.verdict(second, CRITICAL).outcome is verdict.Outcome.ALLOW
+    house.spend(0.4, second)
+    said = house.verdict(first, CRITICAL)
     assert said.decided_by is not None
     assert (said.decided_by.budget.name, said.document()["cheaper"]) == (
         "agent_day",
@@ -67,18 +70,18 @@ def test_budgets_stack_and_the_first_without_room_decides(house: House) -> None:
 
 def test_a_throttled_budget_allows_a_part_of_an_even_hour(house: House) -> None:
     house.spend(1001)
-    assert house.verdict(tenant="other").outcome is verdict.Outcome.ALLOW
+    assert house.verdict(OTHER).outcome is verdict.Outcome.ALLOW
     house.sql("UPDATE budget_crossings SET waits_until = now() WHERE budget = 'house_month'")
     house.keep()
     with read_only() as session:
         assert in_force.changes(session).throttled == {("house_month", "all")}
     budgets.look_again()
-    slow = house.verdict(tenant="other")
+    slow = house.verdict(OTHER)
     assert slow.outcome is verdict.Outcome.THROTTLE
     assert slow.detail == "house_month of all is throttled to $0.138889 an hour"
-    assert house.verdict(CRITICAL, tenant="other").outcome is verdict.Outcome.ALLOW
-    house.spend(0.2, tenant="other")
-    said = house.verdict(NORMAL, tenant="other")
+    assert house.verdict(OTHER, CRITICAL).outcome is verdict.Outcome.ALLOW
+    house.spend(0.2, OTHER)
+    said = house.verdict(OTHER, NORMAL)
     assert (said.outcome, said.detail.partition(":")[0]) == (
         verdict.Outcome.WAIT,
         "house_month of all may spend no more in this hour",

@@ -54,7 +54,7 @@ def test_budgets_are_listed_and_one_is_shown_live(budgets: TestClient) -> None:
 
 
 def test_the_verdict_follows_what_is_spent_and_what_is_set(budgets: TestClient) -> None:
-    asked = {"tenant": "acme", "class": "background", "estimate": 0.02}
+    asked: dict[str, str | float] = {"tenant": "acme", "class": "background", "estimate": 0.02}
     assert budgets.get(f"{PATH}/verdict", params=asked).json()["decision"] == "allow"
     spend(9.99, tenant="acme")
     full = budgets.get(f"{PATH}/verdict", params=asked).json()
