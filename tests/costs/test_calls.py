@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.costs.call_body import LlmCall
 from app.costs.calls import Call, Parsed, body_of, parse, parse_items
 from app.errors import Invalid
 from app.infra.ids import uuid7
 from tests.costs.sent import batch, body, call
 
 AT = datetime(2026, 3, 2, 12, 30, 0, 123_000, tzinfo=UTC)
+PAGE = Path(__file__).parents[2] / "docs" / "costs.md"
 LINES = "application/x-ndjson; charset=utf-8"
 
 
@@ -155,7 +159,7 @@ def test_more_than_twenty_tags_are_refused() -> None:
 
 def test_an_unknown_member_is_named_and_never_more_than_can_be_read() -> None:
     assert list(refused(tenat="acme")) == ["tenat"]
-    [rejected] = parse(json.dumps(body(**{f"{n}{'x' * 500}": 1 for n in range(100)})).encode()).rejected
+    [rejected] = parse(json.dumps({**body(), **{f"{n}{'x' * 500}": 1 for n in range(100)}}).encode()).rejected
     assert len(rejected["errors"]) == 30
     assert max(len(error["field"]) for error in rejected["errors"]) == 120
 
@@ -240,3 +244,13 @@ def test_the_longest_names_of_a_call_fit_into_the_keys_of_its_sums() -> None:
     names: dict[str, Any] = {"tenant": wide * 200, "provider": wide * 100, "model": wide * 200, "skill": wide * 100}
     found = call(**names)
     assert len("".join((found.tenant, found.provider, found.model, found.skill)).encode()) < 2600
+
+
+def test_the_examples_on_the_page_are_good_calls() -> None:
+    page = PAGE.read_text()
+    blocks = [block for block in re.findall(r"^```json\n(.*?)^```", page, re.M | re.S) if block.startswith('{"id"')]
+    sent = re.search(r"-d '(.*?)'$", page, re.M | re.S)
+    assert sent is not None
+    found = [parse(sent[1].encode()), parse(blocks[0].encode(), LINES), parse(blocks[1].encode())]
+    assert [(len(one.good), one.rejected) for one in found] == [(1, []), (2, []), (1, [])]
+    assert [name for name in LlmCall.model_fields if f"`{name}`" not in page] == []
