@@ -239,6 +239,8 @@ def _bills() -> None:
         sa.Column("billed_tokens", _JSON),
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
+        _text("why"),
+        sa.Column("moved_at", _TIME),
         sa.Column("checked_at", _TIME, server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("provider", "day", name="pk_cost_bills"),
     )

@@ -21,6 +21,7 @@ from app.catalog.alerting import (
     Telling,
 )
 from app.catalog.availability import STACK, Availability, BurnWindows
+from app.catalog.billing import Billing, Provider
 from app.catalog.budgeting import COUNTER, Budget, Budgeting, Tenant, Threshold
 from app.catalog.causes import behind, root_of
 from app.catalog.current import current, last_good_file, problem, use_check
@@ -47,6 +48,7 @@ __all__ = [
     "AlertRule",
     "Alerting",
     "Availability",
+    "Billing",
     "Budget",
     "Budgeting",
     "BurnWindows",
@@ -70,6 +72,7 @@ __all__ = [
     "Person",
     "Playbook",
     "PlaybookStep",
+    "Provider",
     "RateLimit",
     "Receiver",
     "Recovery",

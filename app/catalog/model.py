@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.catalog.alerting import Telling
 from app.catalog.availability import Availability
+from app.catalog.billing import Billing
 from app.catalog.budgeting import Budgeting
 from app.catalog.engines import Docker
 from app.catalog.limiting import Limiting
@@ -100,6 +101,7 @@ class Catalog:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     limiting: Limiting = field(default_factory=Limiting)
     budgeting: Budgeting = field(default_factory=Budgeting)
+    billing: Billing = field(default_factory=Billing)
     digest: str = ""
 
 

@@ -282,7 +282,10 @@ class ReportRow(Base):
 
 
 class BillRow(Base):
-    """A day (UTC) as we counted it and as the provider bills it. `state`: settling, agrees, differs, unknown."""
+    """A day (UTC) as we counted it and as the provider bills it. `state`: settling, agrees, differs, unknown.
+
+    `moved_at`: when the provider last told another amount than the time before.
+    """
 
     __tablename__ = "cost_bills"
 
@@ -294,6 +297,8 @@ class BillRow(Base):
     billed_tokens: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     source: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(Text)
+    why: Mapped[str] = mapped_column(Text, server_default="")
+    moved_at: Mapped[datetime | None]
     checked_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 

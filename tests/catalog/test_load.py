@@ -80,8 +80,8 @@ def test_every_common_key_is_read() -> None:
         (
             "[service.x]",
             '4: service: is not known (did you mean "services"?): the catalogue has services, docker, availability,'
-            " recovery, playbooks, modes, limits, operations, http, channels, people, teams, rotations, receivers,"
-            " ladders, alerts, alerting, routing, inhibitions, mutes",
+            " recovery, playbooks, modes, limits, operations, http, tenants, budgets, providers, channels, people,"
+            " teams, rotations, receivers, ladders, alerts, alerting, routing, inhibitions, mutes",
         ),
         ("[services.x]", "4: services.x.kind: is required"),
         ("[services.X]\nkind = 'http'", "4: services.X.name: must match ^[a-z][a-z0-9_-]{0,62}$"),
