@@ -134,15 +134,17 @@ def _all(chunks: Sequence[_Chunk], *, durable: bool) -> tuple[int, int]:
     accepted = duplicates = 0
     written: list[Entry] = []
     crossed = False
-    for chunk in chunks:
-        done = _recorded(chunk, durable=durable)
-        if chunk.kind == CALLS:
-            accepted, duplicates = accepted + done.fresh, duplicates + done.duplicates
-        crossed = crossed or done.crossed
-        if durable and done.entry is not None:
-            written += _entry(done.entry)
-    if crossed:
-        _tell()
+    try:
+        for chunk in chunks:
+            done = _recorded(chunk, durable=durable)
+            crossed = crossed or done.crossed
+            if chunk.kind == CALLS:
+                accepted, duplicates = accepted + done.fresh, duplicates + done.duplicates
+            if durable and done.entry is not None:
+                written += _entry(done.entry)
+    finally:
+        if crossed:
+            _tell()
     if written:
         draining.drain_entries(written)
     return accepted, duplicates
