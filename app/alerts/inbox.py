@@ -121,6 +121,8 @@ class Inbox:
                 self._opening = asyncio.get_running_loop().create_task(self._open())
             return
         self._writing = self._next()
+        if not self._writing:
+            return
         values: list[object] = []
         for waiting in self._writing:
             post = waiting.post

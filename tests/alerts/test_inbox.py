@@ -109,6 +109,17 @@ def test_a_connection_that_died_while_it_rested_is_replaced(database: str) -> No
     assert kept() == ["A1", "A2"]
 
 
+def test_a_sender_who_leaves_while_it_connects_stands_in_nobodys_way(database: str) -> None:
+    async def work(box: Inbox) -> None:
+        box.begin(post(1)).done.cancel()  # as patience that is over does
+        while box._opening is not None:
+            await asyncio.sleep(0)  # the next post comes at once, before Postgres could answer anything
+        await put(box, post(2))
+
+    run(work)
+    assert kept() == ["A2"]
+
+
 def test_without_a_database_a_post_is_refused_at_once_and_taken_when_it_is_back(
     database: str, servers: Servers
 ) -> None:
