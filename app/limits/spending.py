@@ -178,15 +178,33 @@ class _Sheet:
         return self._places[key]
 
 
+_KEPT = 50_000
+_texts: dict[int, tuple[Counted, datetime, datetime, list[Any]]] = {}
+"""By identity: a counter, from when until when it is written so, and how, without its subject's place."""
+
+
 def _written(one: Counted, place: int, now: datetime) -> tuple[list[Any], float]:
     """A counter as the script reads it, and from when on calls count in it, in seconds since 1970."""
+    kept = _texts.get(id(one))
+    if kept is None or not kept[1] <= now < kept[2]:
+        if len(_texts) >= _KEPT:
+            _texts.clear()
+        kept = _texts[id(one)] = (one, *_anew(one, now))
+    _, since, _, (name, *rest) = kept
+    return [name, place, *rest], since.timestamp()
+
+
+def _anew(one: Counted, now: datetime) -> tuple[datetime, datetime, list[Any]]:
     limit = one.limit
     levels = [] if one.is_throttle else crossings(limit.units, limit.warn_at)
-    written: list[Any] = [limit.name, place, limit.units, levels]
     if limit.window == "rolling":
-        return [*written, *bucket_of(limit)], 0.0
+        return _EVER, _NEVER, [limit.name, limit.units, levels, *bucket_of(limit)]
     window = _window(one, now)
-    return [*written, *(_ms(at) for at in (window.start, window.end, window.next_end))], window.start.timestamp()
+    bounds = [_ms(at) for at in (window.start, window.end, window.next_end)]
+    return window.start, window.end, [limit.name, limit.units, levels, *bounds]
+
+
+_EVER, _NEVER = datetime.fromtimestamp(0, UTC), datetime.max.replace(tzinfo=UTC)
 
 
 _windows: dict[tuple[str, str], Window] = {}
