@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from app import catalog, clock
+from app import clock
 from app.catalog import MICRO, did_you_mean
 from app.cli import costs_forecast, costs_reports, costs_set_aside
 from app.cli.output import JsonOption, money, print_json, print_table
@@ -152,7 +152,7 @@ def _write(text: Any, file: TextIO) -> None:
 
 
 def _asked(tenant: str | None, zone: str | None, day: str | None, since: str | None, until: str | None) -> Asked:
-    where = periods.zone_named(zone) if zone else catalog.current().budgeting.zone_of(tenant or "")
+    where = periods.zone_named(zone) if zone else periods.zone_of(tenant)
     return Asked(where, day, since, until)
 
 

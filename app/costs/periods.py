@@ -1,4 +1,4 @@
-"""The period that a question is about, as it was written: a day, or from when until when, in whose time zone. Pure."""
+"""The period that a question is about, as it was written: a day, or from when until when, in whose time zone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from app import catalog
 from app.costs.sums import day_of, period_of
 from app.errors import Invalid, Problem
 
@@ -43,6 +44,11 @@ def period(asked: Asked, now: datetime) -> tuple[datetime, datetime]:
     if problems:
         raise Invalid(problems, subject="period")
     return found
+
+
+def zone_of(tenant: str | None) -> str:
+    """Where a tenant's days begin at midnight; those of all begin in UTC. Raises Invalid without a usable catalogue."""
+    return catalog.current().budgeting.zone_of(tenant) if tenant else "UTC"
 
 
 def zone_named(written: str) -> str:

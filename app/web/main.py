@@ -45,7 +45,7 @@ from app.web.api import (
     silences,
     timeline,
 )
-from app.web.console import cost_report_page, details, limits_pages, pages
+from app.web.console import cost_report_page, costs_pages, details, limits_pages, pages
 from app.web.deps import authenticate
 from app.web.limited import Limited
 from app.web.links import pages as link_pages
@@ -90,6 +90,7 @@ def create_app() -> FastAPI:
     app.include_router(pages.router)
     app.include_router(details.router)
     app.include_router(limits_pages.router)
+    app.include_router(costs_pages.router)
     app.include_router(cost_report_page.router)
     app.include_router(link_pages.router)
     alertmanager.install(app)

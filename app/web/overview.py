@@ -21,7 +21,7 @@ from app.admission import limit_reading
 from app.admission.limit_reading import Account
 from app.alerts import reading
 from app.config import Settings
-from app.costs import today
+from app.costs import lag, today
 from app.errors import Transient
 from app.health import incidents
 from app.health.availability import figures
@@ -29,7 +29,7 @@ from app.health.availability.budgets import WINDOW
 from app.infra import db
 from app.infra.plain import plain
 from app.jobs import queues
-from app.limits import live
+from app.limits import live, spending
 from app.limits.live import Sight
 from app.recovery import status
 from app.web.guarded import Guarded
@@ -76,6 +76,14 @@ class Overview:
     is_stored: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Calls in the stream, which are counted in budgets and not in sums yet: since how long, and how many batches."""
+
+    seconds: float
+    entries: int
+
+
 class Overviews:
     """Where health pages get their facts. Keeps a few connections of its own, with short time-outs."""
 
@@ -99,15 +107,16 @@ class Overviews:
         )
         self._costs = Guarded("costs", self._read_costs, patience_seconds=LEDGER_SECONDS, fresh_seconds=COSTS_SECONDS)
         self._messages = Guarded("redis", queues.read_messages, patience_seconds=REDIS_SECONDS)
+        self._waiting = Guarded("stream", _waiting, patience_seconds=REDIS_SECONDS)
         self._filling = Guarded("counters", live.is_filling, patience_seconds=REDIS_SECONDS)
 
     async def current(self) -> Overview:
         """The stored overview, at most a second old; the watchdog's while Postgres does not answer within 2.5 s."""
-        spending = asyncio.ensure_future(self._costs.current())
+        costing = asyncio.ensure_future(self._costs.current())
         stored, held, messages, filling = await asyncio.gather(
             self._stored.current(), self._ledger.current(), self._messages.current(), self._filling.current()
         )
-        costs = await spending
+        costs = await costing
         if stored is None:
             return Overview(plain(status.fallback(self._config, clock.now())))
         stored = replace(stored, document=stored.document | (costs or today.UNKNOWN))
@@ -127,6 +136,10 @@ class Overviews:
                 return Counters.AWAY
             case filling:
                 return Counters.FILLING if filling else Counters.WHOLE
+
+    async def waiting_costs(self) -> Waiting | None:
+        """Calls that wait to be written down, at most a second old; None while Redis does not answer in time."""
+        return await self._waiting.current()
 
     async def sight(self, account: Account) -> Sight | None:
         """The live counters of an account; None while Redis does not answer in time, or has none."""
@@ -202,6 +215,11 @@ class Overviews:
                 self._engine = db.make_engine(self._config, pool_size=3, application_name="smm-admin status")
         with db.transient_errors(), Session(self._engine) as session:
             yield session
+
+
+def _waiting() -> Waiting:
+    found = spending.backlog()
+    return Waiting(lag.seconds_of(found), found.entries)
 
 
 def overviews(request: Request) -> Overviews:

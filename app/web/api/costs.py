@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
-from app import catalog, clock
+from app import clock
 from app.catalog import MICRO
 from app.costs import export, periods, reading
 from app.costs.periods import Asked
@@ -39,7 +39,7 @@ def asked_period(
     zone: Annotated[str | None, Query(description="of dates, else the tenant's own", max_length=60)] = None,
 ) -> Asked:
     """What was written about the period. Raises Invalid for a zone that does not exist."""
-    where = periods.zone_named(zone) if zone is not None else catalog.current().budgeting.zone_of(tenant or "")
+    where = periods.zone_named(zone) if zone is not None else periods.zone_of(tenant)
     return Asked(where, day, since, until)
 
 

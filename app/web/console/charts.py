@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from app.catalog import MICRO
 from app.web.console.figures import milliseconds
 
 WIDTH, HEIGHT = 600, 100
@@ -104,6 +106,47 @@ def _bar(
     tone = "bad" if used >= 1 else "warn" if used >= 0.8 else "ok"
     width = round(max(right - left - 1, _LEAST_WIDTH), 1)
     return round(left, 1), round(HEIGHT - height, 1), width, height, tone
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingChart:
+    """Money by hours or days. `bars` are (left, top, width, height, title) in WIDTH by HEIGHT; `now`: where now is."""
+
+    bars: tuple[tuple[float, float, float, float, str], ...]
+    most: str
+    now: float | None
+    since: str
+    until: str
+    said: str
+
+
+def spending(
+    steps: Sequence[tuple[datetime, int]], since: datetime, until: datetime, now: datetime, *, zone: str
+) -> SpendingChart | None:
+    """Of (start, micro-dollars) of each hour, or day in a period of more than two; None where nothing was spent."""
+    dearest_at, most = max(steps, key=lambda item: item[1], default=(since, 0))
+    if not most:
+        return None
+    place, span = ZoneInfo(zone), until - since
+    by_hour = span <= timedelta(days=2)
+    step, form = (timedelta(hours=1), "%H:%M") if by_hour else (timedelta(days=1), "%Y-%m-%d")
+
+    def bar(start: datetime, cost: int) -> tuple[float, float, float, float, str]:
+        left = (start - since) / span * WIDTH
+        width = max(min(step, until - start) / span * WIDTH - 1.5, _LEAST_WIDTH)
+        height = max(cost / most / _HEADROOM * HEIGHT, 1.0) if cost else 0.0
+        said = f"{start.astimezone(place):{form}}: ${cost / MICRO:,.4f}"
+        return round(left, 1), round(HEIGHT - height, 1), round(width, 1), round(height, 1), said
+
+    dearest = f"the dearest {'hour' if by_hour else 'day'} {dearest_at.astimezone(place):{form}}"
+    return SpendingChart(
+        bars=tuple(bar(start, cost) for start, cost in steps),
+        most=f"${most * _HEADROOM / MICRO:,.2f}",
+        now=round((now - since) / span * WIDTH, 1) if by_hour and since <= now < until else None,
+        since=f"{since.astimezone(place):{form}}",
+        until="24:00" if by_hour else "today",
+        said=f"{dearest}: ${most / MICRO:,.2f}",
+    )
 
 
 @dataclass(frozen=True, slots=True)
