@@ -1,4 +1,4 @@
-"""What is older than its keeping time is forgotten: roll-ups, repairs, and calls set aside that were dealt with."""
+"""What is older than its keeping time is forgotten: roll-ups, anomalies, repairs, calls set aside and dealt with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REPLAYED_KEPT = timedelta(days=90)
 
 
 def drop_old(now: datetime) -> dict[str, int]:
-    """Delete roll-ups of hours and of days, calls set aside and repairs; how many of each.
+    """Delete roll-ups of hours and of days, anomalies, calls set aside and repairs; how many of each.
 
     Raises Transient naming what failed, after trying all.
     """
@@ -23,6 +23,7 @@ def drop_old(now: datetime) -> dict[str, int]:
     for table, column, before in (
         ("cost_hours", "start_at", today - timedelta(days=config.cost_hour_days)),
         ("cost_days", "start_at", today - timedelta(days=config.cost_sum_days)),
+        ("cost_anomalies", "hour", today - timedelta(days=config.cost_sum_days)),
         ("cost_set_aside", "replayed_at", now - _REPLAYED_KEPT),
         ("cost_repairs", "at", now - timedelta(days=config.cost_days)),
     ):

@@ -11,8 +11,15 @@ from typing import Any
 
 import pytest
 
+from app import catalog
+from app.alerts import rules
+from app.alerts.rules import Raise
+from app.config import resource
 from app.costs import finding, forecasting, watching
 from app.infra.db import read_only
+from app.jobs import spec, worker
+from app.signals import Signal
+from tasks import costs_watch
 from tests.costs.month import CLIENTS, Call, Month, Sum
 from tests.fixtures.ledger import Ledger
 from tests.health.catalogs import use
@@ -163,6 +170,29 @@ def test_what_is_watched_ends_with_its_budget(watched: Watched, home: Path, monk
     use(monkeypatch, home, CATALOG.replace("[budgets.tenant_day]", "[budgets.other]"))
     watched.at(SOON)
     assert ("costs.exhaustion_averted", "budget:tenant_day tenant:acme") in watched.signals()
+
+
+def test_the_timetable_s_job_looks_at_both(watched: Watched, ledger: Ledger) -> None:
+    watched.at(MONTH.start + timedelta(days=3))
+    claimed = ledger.claim(ledger.submit("tasks.costs.watch"))
+    assert claimed is not None
+    worker.run(claimed, spec.get("tasks.costs.watch"), costs_watch.watch)
+    [job] = watched.sql("SELECT state, result FROM job_history WHERE task = 'tasks.costs.watch'")
+    assert job.state == "succeeded"
+    assert set(job.result) == {"budgets", "anomalies"}
+
+
+def test_what_people_read_names_the_budget_the_figures_and_the_cause(watched: Watched) -> None:
+    watched.at(SOON)
+    rows = watched.sql("SELECT * FROM signals WHERE kind LIKE 'costs.%'")
+    telling = catalog.load(resource("deploy/smm-admin.toml")).telling
+    raised = [made for row in rows for made in rules.matching(telling, Signal(**row._asdict()))]
+    texts = {made.name: made.annotations for made in raised if isinstance(made, Raise)}
+    assert set(texts) == {"SMM_CostAnomaly", "SMM_BudgetBurnRateHigh", "SMM_BudgetExhaustionPredicted"}
+    assert PLACE + ": volume: " in texts["SMM_CostAnomaly"]["summary"]
+    assert "tenant_day tenant:acme" in texts["SMM_BudgetExhaustionPredicted"]["summary"]
+    assert "of 10 dollars are spent" in texts["SMM_BudgetExhaustionPredicted"]["description"]
+    assert "A day may cost 8.571 dollars" in texts["SMM_BudgetBurnRateHigh"]["description"]
 
 
 def test_days_spread_over_hours_foretell_what_hours_do(watched: Watched) -> None:
