@@ -16,6 +16,7 @@ from app.costs import budget_reading, forecasting, reports, sums
 from app.costs.periods import zone_of
 from app.costs.sums import Dimension
 from app.errors import Invalid, Transient
+from app.infra import ids
 from app.web.console import costs_view, rendering
 from app.web.console.costs_view import SHOWN, Facts, Span
 from app.web.overview import HealthSource
@@ -56,7 +57,7 @@ async def costs_page(
     if found is None:
         return rendering.away(request)
     page = costs_view.costs_page(found, foreseen, waiting, clock.now())
-    return rendering.shown("costs.html", request, page=page, base_url=str(request.base_url))
+    return rendering.shown("costs.html", request, page=page, base_url=str(request.base_url), fresh_id=ids.uuid7())
 
 
 def _facts(session: Session, now: datetime, span: Span, tenant: str | None, zone: str) -> Facts:
