@@ -83,6 +83,8 @@ BEAT: dict[str, Every | Dated] = {
     "partitions": Dated("tasks.maintenance.partitions", seconds=21600),
     "retention": Dated("tasks.maintenance.retention", at="03:10", timezone="UTC"),
     "cost-reports": Dated("tasks.costs.due_reports", seconds=300),
+    "cost-reconciliation": Dated("tasks.costs.reconcile", at="06:00", timezone="UTC"),
+    "cost-balances": Dated("tasks.costs.read_balances", seconds=3600),
     "broker-janitor": Dated("tasks.maintenance.broker_janitor", seconds=3600),
 }
 

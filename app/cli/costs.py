@@ -13,7 +13,7 @@ import typer
 
 from app import clock
 from app.catalog import MICRO, did_you_mean
-from app.cli import costs_forecast, costs_reports, costs_set_aside
+from app.cli import costs_bills, costs_forecast, costs_reports, costs_set_aside
 from app.cli.output import JsonOption, money, print_json, print_table
 from app.costs import export, periods, reading, sums
 from app.costs.periods import Asked
@@ -52,6 +52,7 @@ def _compose() -> None:
 
 costs_reports.add_to(app)
 costs_forecast.add_to(app)
+costs_bills.add_to(app)
 costs_set_aside.add_to(app)
 
 

@@ -1,10 +1,11 @@
-"""Everything that judges a catalogue before it is taken up: services, channels, who is told, modes, playbooks."""
+"""Everything that judges a catalogue before it is taken up: services, channels, who is told, modes, bills ..."""
 
 from __future__ import annotations
 
 from app import admission, notify
 from app.alerts import catalog_check as alerting
 from app.catalog import Check
+from app.costs import billing
 from app.health import specs
 from app.recovery import catalog_check
 
@@ -14,4 +15,5 @@ CHECKS: tuple[Check, ...] = (
     alerting.catalog_problems,
     admission.catalog_problems,
     catalog_check.catalog_problems,
+    billing.catalog_problems,
 )

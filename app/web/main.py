@@ -28,6 +28,7 @@ from app.web.api import (
     budgets,
     cost_reports,
     costs,
+    costs_bills,
     costs_calls,
     costs_set_aside,
     engine,
@@ -113,6 +114,7 @@ def _api() -> APIRouter:
     spending = (
         budgets.router,
         costs.router,
+        costs_bills.router,
         costs_calls.router,
         costs_set_aside.router,
         forecasts.router,
