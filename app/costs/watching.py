@@ -200,7 +200,13 @@ def _save(
         if watch_store.end(uow, kind_name, subject) is not None:
             budget, _, of = subject.removeprefix("budget:").partition(" ")
             labels = {"budget": budget, "subject": of}
-            signals.record(uow, SIGNALS[Watch(kind_name)][1], subject, labels=labels, facts={"why": "nothing is counted in it any more"})
+            signals.record(
+                uow,
+                SIGNALS[Watch(kind_name)][1],
+                subject,
+                labels=labels,
+                facts={"why": "nothing is counted in it any more"},
+            )
             ended += 1
     return began, ended
 
