@@ -49,21 +49,13 @@ def test_memory_does_not_grow_with_what_is_written() -> None:
 
 @pytest.mark.parametrize("said", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=cmd|" /C calc"!A0'])
 def test_a_cell_never_begins_like_a_formula(said: str) -> None:
-    assert next(
-        csv.reader(
-            io.StringIO(
-                export.csv_line(
-                    [said],
-                ),
-                newline="",
-            )
-        )
-    ) == [f"'{said}"]
+    line = io.StringIO(export.csv_text([[said]]), newline="")
+    assert next(csv.reader(line)) == [f"'{said}"]
 
 
 def test_cells_are_written_as_people_and_programs_read_them() -> None:
-    values = [None, True, 0.000001, 12.5, 3.0, -7, {}, {"a": "=1"}, 'say "hi", you', "plain"]
-    assert next(csv.reader(io.StringIO(export.csv_line(values)))) == [
-        "", "true", "0.000001", "12.5", "3", "-7", "", '{"a":"=1"}', 'say "hi", you', "plain",
+    values = [None, 0.000001, 12.5, 3.0, -7, {}, {"a": "=1"}, 'say "hi", you', "plain"]
+    assert next(csv.reader(io.StringIO(export.csv_text([values])))) == [
+        "", "0.000001", "12.5", "3", "-7", "", '{"a":"=1"}', 'say "hi", you', "plain",
     ]  # fmt: skip
-    assert export.csv_line(["a", "b"]) == "a,b\r\n"
+    assert export.csv_text([["a", "b"]]) == "a,b\r\n"
