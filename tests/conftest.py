@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -34,3 +35,15 @@ class OneWorkerAProduct(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerAProduct:
     """Used for `-n`."""
     return OneWorkerAProduct(config, log)
+
+
+# Collected tests and what they import stay until the end. To look through all of them for garbage, again and again, is
+# a third of the price of collecting them, and some of each test's.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on only what is new is looked through."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
