@@ -17,6 +17,7 @@ from app.infra.db import unit_of_work
 from app.web.console.charts import spending
 from app.web.console.costs_view import money, short
 from app.web.overview import Overviews
+from tests.admission.pausing import pause
 from tests.costs.spent import call, spent
 from tests.health.catalogs import tcp, use
 from tests.web.test_pages import shown, words
@@ -90,11 +91,16 @@ def test_what_was_spent_is_shown_by_whom_and_on_what(web: TestClient) -> None:
 
 def test_one_tenant_is_shown_by_itself_with_its_own_budgets(web: TestClient) -> None:
     spent([call(clock.now(), cost_micro_usd=6_000_000), call(clock.now(), tenant="globex", cost_micro_usd=1)])
+    pause("tenant:acme", by="budget:tenant_day", reason="used up", least=3)
+    pause("tenant:globex", by="budget:tenant_day", reason="of another", least=3)
+    pause("tenant:acme", reason="of a person")
     page = web.get("/costs", params={"tenant": "acme", "span": "7d"}).text
     text = words(page)
     assert "Spent $6.00 since" in text
-    assert "acme $6.00 of $5.00 120 %" in text
-    assert "background work waits" in text
+    assert re.search(r"acme \$6.00 of \$5.00 120 % anew in [\w ]+ background work waits", text)
+    assert "Held back by budgets 1 Of What Until tenant:acme used up background work waits" in text
+    assert "of a person" not in text
+    assert "of another" not in text
     assert "all_month" not in text
     assert "By tenant" not in text
     assert 'href="/costs?span=7d"' in page

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app import catalog, clock
+from app.admission import budget_effects, pause_store
 from app.costs import budget_reading, forecasting, reports, sums
 from app.costs.periods import zone_of
 from app.costs.sums import Dimension
@@ -30,7 +31,9 @@ SUBJECTS = 3
 REPORTS = 5
 ANOMALIES = 8
 MODELS = 10
+PAUSES = 1000
 
+_OF_BUDGETS = (budget_effects.BUDGET, budget_effects.CHEAPER)
 _EVER = "SELECT EXISTS (SELECT 1 FROM cost_days WHERE dimension = 'model')"
 _UNKNOWN = "SELECT provider, model, first_seen_at FROM cost_models ORDER BY first_seen_at DESC LIMIT :most"
 
@@ -79,6 +82,7 @@ def _facts(session: Session, now: datetime, span: Span, tenant: str | None, zone
         steps=sums.by(session, "total", since, until, tenant=tenant, step=step, zone=zone),
         tables={dimension: by(dimension) for dimension in costs_view.TABLES if dimension != "tenant" or tenant is None},
         budgets=_budgets(session, now, tenant),
+        holds=_holds(session, tenant),
         anomalies=forecasting.anomalies(session, {"tenant": tenant, "since": since}, limit=ANOMALIES)[0],
         unknown=[(f"{row[0]}/{row[1]}", row[2]) for row in session.execute(text(_UNKNOWN), {"most": MODELS})],
         reports=reports.list_reports(session, tenant=tenant or "", limit=REPORTS),
@@ -96,6 +100,12 @@ def _budgets(session: Session, now: datetime, tenant: str | None) -> list[dict[s
     names = [one.name for one in budgets if one.scope == "tenant" and one.only in (None, tenant)]
     subject = f"tenant:{tenant}"
     return [budget_reading.show(session, name, now, subject=subject, most=1) for name in names]
+
+
+def _holds(session: Session, tenant: str | None) -> list[dict[str, Any]]:
+    """What budgets hold back at present."""
+    found = pause_store.read(session, scopes=None if tenant is None else [f"tenant:{tenant}"], limit=PAUSES)
+    return [pause.document() for pause in found if pause.holder.startswith(_OF_BUDGETS)]
 
 
 def _forecast(session: Session, now: datetime, span: Span, tenant: str | None) -> dict[str, Any] | None:

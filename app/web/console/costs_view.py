@@ -13,7 +13,7 @@ from app import clock
 from app.costs.sums import Dimension, Row, Sums, dollars
 from app.infra.words import duration
 from app.web.console.charts import SpendingChart, share, spending
-from app.web.console.limits_view import LimitRow
+from app.web.console.limits_view import HoldRow, LimitRow, pause_row
 from app.web.console.moments import Moment, moment
 from app.web.overview import Waiting
 
@@ -25,12 +25,6 @@ SHOWN = 8
 TABLES: tuple[Dimension, ...] = ("model", "skill", "tenant", "user")
 _SPANS: tuple[tuple[Span, str], ...] = (("today", "Today"), ("7d", "7 days"), ("30d", "30 days"))
 _TITLES = {"model": "By model", "skill": "By skill", "tenant": "By tenant", "user": "By user"}
-_NOTES = {
-    "stop": "everything waits",
-    "pause": "background work waits",
-    "throttle": "background work is slowed down",
-    "cheaper": "skills are told to take a cheaper model",
-}
 _CAUSES = {"volume": "more calls", "tokens": "more tokens a call", "price": "dearer tokens", "mix": "other models"}
 LATE_SECONDS = 30.0
 
@@ -39,7 +33,7 @@ LATE_SECONDS = 30.0
 class Facts:
     """What was read. `steps` are the sums of each hour or day, `tables` the dearest names of each dimension.
 
-    `is_ever`: a call was recorded at some time.
+    `holds`: pauses that budgets set. `is_ever`: a call was recorded at some time.
     """
 
     span: Span
@@ -51,6 +45,7 @@ class Facts:
     steps: Sequence[Row]
     tables: Mapping[Dimension, Sequence[Row]]
     budgets: Sequence[Mapping[str, Any]]
+    holds: Sequence[Mapping[str, Any]]
     anomalies: Sequence[Mapping[str, Any]]
     unknown: Sequence[tuple[str, datetime]]
     reports: Sequence[Mapping[str, Any]]
@@ -134,6 +129,7 @@ class CostsPage:
     tiles: tuple[Tile, ...]
     chart: SpendingChart | None
     budgets: tuple[BudgetCard, ...]
+    holds: tuple[HoldRow, ...]
     tables: tuple[ShareTable, ...]
     anomalies: tuple[AnomalyRow, ...]
     unknown: tuple[tuple[str, Moment], ...]
@@ -154,7 +150,8 @@ def costs_page(facts: Facts, foreseen: Mapping[str, Any] | None, waiting: Waitin
         notices=tuple(_notices(waiting)),
         tiles=tuple(_tiles(facts, foreseen)),
         chart=_chart(facts, now),
-        budgets=tuple(_budget(given, facts.tenant, now) for given in facts.budgets if given["subjects"]),
+        budgets=tuple(_budget(given, facts, now) for given in facts.budgets if given["subjects"]),
+        holds=tuple(pause_row(given, now) for given in facts.holds),
         tables=tuple(_table(dimension, rows, facts) for dimension, rows in facts.tables.items() if rows),
         anomalies=tuple(_anomaly(given, now) for given in facts.anomalies),
         unknown=tuple((name, moment(clock.iso(at), now)) for name, at in facts.unknown),
@@ -227,41 +224,39 @@ def _chart(facts: Facts, now: datetime) -> SpendingChart | None:
     return spending(steps, facts.since, facts.until, now, zone=facts.zone)
 
 
-def _budget(given: Mapping[str, Any], tenant: str | None, now: datetime) -> BudgetCard:
+def _budget(given: Mapping[str, Any], facts: Facts, now: datetime) -> BudgetCard:
     whose = "for all" if given["scope"] == "global" else f"of each {given['scope']}"
     if given["for"] is not None:
         whose = f"of {given['scope']} {given['for']}"
-    rows = (_budget_row(given, subject, tenant, now) for subject in given["subjects"])
+    rows = (_budget_row(given, subject, facts, now) for subject in given["subjects"])
     return BudgetCard(given["name"], f"{money(given['amount'])} a {given['period']} {whose}", tuple(rows))
 
 
-def _budget_row(given: Mapping[str, Any], subject: Mapping[str, Any], tenant: str | None, now: datetime) -> LimitRow:
+def _budget_row(given: Mapping[str, Any], subject: Mapping[str, Any], facts: Facts, now: datetime) -> LimitRow:
     percent = subject["percent"]
     left = (datetime.fromisoformat(subject["ends_at"]) - now).total_seconds()
     name = "all" if subject["subject"] == "all" else subject["subject"].partition(":")[2]
     return LimitRow(
         name=name,
         account=name,
-        is_account=given["scope"] == "tenant" and tenant is None,
+        is_account=given["scope"] == "tenant" and facts.tenant is None,
         said=f"{money(subject['spent'])} of {money(subject['amount'])}",
         percent=f"{percent:g} %",
         width=share(subject["spent"], subject["amount"]),
         marks=tuple(step["percent"] for step in given["thresholds"] if step["percent"] < 100),
         tone="bad" if percent >= 100 else "warn" if percent >= 80 else "ok",
         resets=f"anew in {duration(max(0.0, left))}",
-        note=_note(given, subject),
+        note="; ".join(_notes(given, subject["subject"], facts.holds, now)),
     )
 
 
-def _note(given: Mapping[str, Any], subject: Mapping[str, Any]) -> str:
-    """What is done about it now, the strongest first. What waits for the end of its grace is not done yet."""
-    reached = [step for step in given["thresholds"] if step["percent"] in subject["reached"]]
-    actions = {action for step in reached for action in step["actions"]}
-    if subject["subject"] not in given["throttled"]:
-        actions.discard("throttle")
-    if given["grace_hours"]:
-        actions -= {"stop", "pause"}
-    return "; ".join(said for action, said in _NOTES.items() if action in actions)
+def _notes(given: Mapping[str, Any], subject: str, holds: Iterable[Mapping[str, Any]], now: datetime) -> Iterable[str]:
+    """What the budget does about it at present."""
+    for hold in holds:
+        if hold["scope"] == subject and hold["holder"].partition(":")[2] == given["name"]:
+            yield pause_row(hold, now).what
+    if subject in given["throttled"]:
+        yield "background work is slowed down"
 
 
 def _table(dimension: Dimension, rows: Sequence[Row], facts: Facts) -> ShareTable:

@@ -102,7 +102,7 @@ def overview_page(found: Mapping[str, Any] | None, notices: Sequence[str], now: 
         cards=_cards(fullest["limits"]),
         queues=tuple(_queue(item, now) for item in found["queues"]),
         waiting=f"{found['waiting']:,}",
-        holds=tuple(_pause(item, now) for item in found["pauses"]),
+        holds=tuple(pause_row(item, now) for item in found["pauses"]),
         more_holds=max(0, found["open_pauses"] - len(found["pauses"])),
     )
 
@@ -204,7 +204,8 @@ def _queue(given: Mapping[str, Any], now: datetime) -> QueueRow:
     )
 
 
-def _pause(given: Mapping[str, Any], now: datetime) -> HoldRow:
+def pause_row(given: Mapping[str, Any], now: datetime) -> HoldRow:
+    """One pause as the API gives it."""
     return HoldRow(
         scope=given["scope"],
         what=_what(given["class"], given["effect"]),
