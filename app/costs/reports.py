@@ -1,4 +1,4 @@
-"""Reports: made on demand, kept once their day is over, and from then on shown as they were kept."""
+"""Reports: made on demand, kept once their day is over, and made anew where calls of that day came later."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app import catalog, signals
+from app.catalog import MICRO
 from app.costs import report_document, report_reading, report_text, sums
 from app.costs.report_schedule import CATCH_UP_DAYS, EVERYBODY, SETTLE
 from app.errors import Invalid, Problem
@@ -37,14 +38,14 @@ def day_of(given: str | None, tenant: str | None, now: datetime) -> date:
 
 
 def show(uow: UnitOfWork, day: date, tenant: str | None, *, fresh: bool = False, now: datetime) -> dict[str, Any]:
-    """The report that is kept; else, or `fresh`, made now, and kept if the day is over."""
-    kept = None if fresh else get(uow.session, day, tenant)
+    """The report that is kept and still right; else, or `fresh`, made now, and kept if the day is over."""
+    kept = None if fresh else _still_right(uow.session, day, tenant)
     return make(uow, day, tenant, now) if kept is None else kept
 
 
 def look(session: Session, day: date, tenant: str | None, *, now: datetime) -> dict[str, Any]:
     """The same without writing anything."""
-    kept = get(session, day, tenant)
+    kept = _still_right(session, day, tenant)
     return report_document.document(report_reading.read(session, day, tenant, now)) if kept is None else kept
 
 
@@ -61,6 +62,16 @@ def make(uow: UnitOfWork, day: date, tenant: str | None, now: datetime) -> dict[
         if is_first and now < facts.until + timedelta(days=CATCH_UP_DAYS):
             _tell(uow, tenant, document)
     return document
+
+
+def _still_right(session: Session, day: date, tenant: str | None) -> dict[str, Any] | None:
+    """The kept report, unless calls came after it, or costs that were not known then."""
+    kept = get(session, day, tenant)
+    if kept is None:
+        return None
+    now = sums.total(session, *sums.period_of(day, report_reading.zone_of(tenant)), tenant=tenant)
+    counted = now.calls, now.unpriced, round(now.cost_micro_usd / MICRO, 6)
+    return kept if counted == (kept["calls"], kept["unpriced_calls"], kept["total_cost"]) else None
 
 
 def get(session: Session, day: date, tenant: str | None) -> dict[str, Any] | None:
