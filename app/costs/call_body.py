@@ -15,12 +15,14 @@ LONGEST_MILLISECONDS = 2**31 - 1
 
 ID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$"
 _ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+_NO_SLASH = r"^[^\x00-\x1f\x7f/]*$"
+"""Sums name a model PROVIDER/MODEL: the first slash ends the provider."""
 
 # Tenant, provider, model and skill are one key of the roll-ups: together they must fit into an entry of an index
 # (2,704 bytes), of whatever script their letters are.
 _Short = Annotated[str, StringConstraints(max_length=100, pattern=_ONE_LINE)]
 _Text = Annotated[str, StringConstraints(max_length=200, pattern=_ONE_LINE)]
-_Provider = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_ONE_LINE)]
+_Provider = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_NO_SLASH)]
 _Model = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_ONE_LINE)]
 _TagName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_ONE_LINE)]
 _Tokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]

@@ -143,7 +143,6 @@ def by(
     for kind in kinds:
         parameters |= _bounds(kind, [part for part in parts if part.kind == kind])
     # Of bounds in a table the planner thinks too much: with a year's hours it would compile for longer than it reads.
-    session.execute(_NO_JIT)
     found = session.execute(_statement(dimension, kinds, given, step is not None), parameters)
     return [Row(row[1], Sums(*map(int, row[2:])), row[0]) for row in found]
 
@@ -201,7 +200,6 @@ def edges(since: datetime, until: datetime, step: Step, zone: str) -> list[datet
     return found
 
 
-_NO_JIT = text("SET LOCAL jit = off")
 _TABLES = {"days": "cost_days", "hours": "cost_hours", "calls": "cost_tracking"}
 _OF_ROLLUPS = {
     "total": "''",

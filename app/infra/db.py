@@ -93,7 +93,8 @@ def make_engine(config: Settings, *, pool_size: int, application_name: str = "sm
             "keepalives_count": 3,
             "tcp_user_timeout": 15_000,
             "options": f"-c statement_timeout={statement_ms} -c lock_timeout={lock_ms}"
-            f" -c idle_in_transaction_session_timeout={statement_ms} -c timezone=UTC",
+            f" -c idle_in_transaction_session_timeout={statement_ms} -c timezone=UTC"
+            " -c jit=off",  # compiling our short queries takes longer than they do
         },
     )
     event.listen(made, "checkin", functools.partial(_remember_use, made))
