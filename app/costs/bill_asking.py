@@ -29,7 +29,7 @@ MOST_CURSOR = 1000
 Parameters = Sequence[tuple[str, str]]
 Result = Mapping[str, Any]
 
-_NUMBER = re.compile(r"-?\d{1,30}(\.\d{1,60})?([eE][+-]?\d{1,2})?")
+_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,60})?([eE][+-]?[0-9]{1,2})?")
 _CURRENCY = re.compile(r"[A-Za-z]{3}")
 _FARTHEST_EXPONENT = 30
 

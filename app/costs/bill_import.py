@@ -16,8 +16,8 @@ from app.errors import Invalid, Problem
 MOST_BYTES = 1_048_576
 HEADINGS = (["date", "amount"], ["date", "amount", "currency"])
 
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_AMOUNT = re.compile(r"\d{1,12}(\.\d{1,12})?")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_AMOUNT = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
 def read(raw: bytes, provider: Provider, now: datetime) -> dict[date, int]:
