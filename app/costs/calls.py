@@ -30,6 +30,7 @@ _SAID = {
     "id": "must be a UUIDv7, in its usual form with dashes",
     "text": "must be one line without control characters",
     "unicode": "must be Unicode text",
+    "provider": "must be one line without control characters and without a slash",
 }
 _COUNTS = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens")
 
@@ -226,7 +227,7 @@ def _field(location: Sequence[int | str]) -> str:
 
 def _said(kind: str, location: Sequence[int | str], message: str) -> str:
     if kind == "string_pattern_mismatch":
-        return _SAID["id" if location == ("id",) else "text"]
+        return _SAID[location[0] if location in (("id",), ("provider",)) else "text"]
     if kind == "string_unicode":
         return _SAID["unicode"]
     if kind in ("model_type", "model_attributes_type"):

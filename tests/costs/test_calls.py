@@ -254,3 +254,11 @@ def test_the_examples_on_the_page_are_good_calls() -> None:
     found = [parse(sent[1].encode()), parse(blocks[0].encode(), LINES), parse(blocks[1].encode())]
     assert [(len(one.good), one.rejected) for one in found] == [(1, []), (2, []), (1, [])]
     assert [name for name in LlmCall.model_fields if f"`{name}`" not in page] == []
+
+
+def test_a_providers_name_has_no_slash_because_sums_name_models_with_one() -> None:
+    body = {"id": str(ids.uuid7()), "provider": "open/ai", "model": "openai/gpt-5"}
+    [rejected] = calls.parse(json.dumps(body).encode(), "application/json").rejected
+    assert rejected["errors"] == [
+        {"field": "provider", "message": "must be one line without control characters and without a slash"}
+    ]
