@@ -257,8 +257,8 @@ def test_the_examples_on_the_page_are_good_calls() -> None:
 
 
 def test_a_providers_name_has_no_slash_because_sums_name_models_with_one() -> None:
-    body = {"id": str(ids.uuid7()), "provider": "open/ai", "model": "openai/gpt-5"}
-    [rejected] = calls.parse(json.dumps(body).encode(), "application/json").rejected
+    named = {"id": str(uuid7()), "provider": "open/ai", "model": "openai/gpt-5"}
+    [rejected] = parse(json.dumps(named).encode(), "application/json").rejected
     assert rejected["errors"] == [
         {"field": "provider", "message": "must be one line without control characters and without a slash"}
     ]
