@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from typing import Any
@@ -130,4 +131,5 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 compose()
+gc.freeze()  # children share these pages with their worker as long as nobody writes to them
 celery.steps["worker"].add(Presence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 
@@ -34,6 +35,7 @@ def main() -> int:
         config = settings()
         logging.configure("watchdog", config)
         compose()
+        gc.freeze()
     except SmmError as error:
         sys.stderr.write(f"watchdog: {error}\n")
         return 1

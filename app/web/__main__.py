@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import signal
 import socket
 import sys
@@ -59,6 +60,7 @@ def main() -> int:
         dbwait.bound_waits(DATABASE_SECONDS)
         db.present_as(pool_size.SESSIONS)
         app = create_app()
+        gc.freeze()
     except Misconfigured as error:
         sys.stderr.write(f"web: {error}\n")
         return 2
