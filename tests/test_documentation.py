@@ -52,6 +52,7 @@ def commands() -> dict[str, click.Command]:
             found[word] = command
             for sub, inner in getattr(command, "commands", {}).items():
                 found[f"{word} {sub}"] = inner
+                found |= {f"{word} {sub} {last}": leaf for last, leaf in getattr(inner, "commands", {}).items()}
     return found
 
 
@@ -76,7 +77,7 @@ def test_every_command_on_the_pages_exists_with_its_options() -> None:
             words = shlex.split(match["rest"].replace("...", "").replace("|", " "), posix=False)
             if not words or not words[0][0].isalpha():
                 continue
-            command = known.get(" ".join(words[:2]), known.get(words[0]))
+            command = next((known[" ".join(words[:n])] for n in (3, 2, 1) if " ".join(words[:n]) in known), None)
             options = {option for parameter in command.params for option in parameter.opts} if command else set()
             group = bool(getattr(command, "commands", {}))
             unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in options]

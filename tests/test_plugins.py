@@ -18,12 +18,15 @@ from app import clock
 from app.admission.platform import RETRY_AFTER, PlatformError, Reading, Sent, Trouble
 from app.admission.platforms import platforms
 from app.catalog import NAME, Docker
+from app.costs.bill_source import Billed, Source
+from app.costs.billing import billings
 from app.costs.usage import shapes
-from app.errors import Invalid
+from app.errors import Invalid, SmmError
 from app.health.probes import kinds
 from app.health.probing import Outcome, Target
 from app.infra import queue
 from app.infra.redis import connect
+from tests.costs.billed import KEY, provider
 from tests.fixtures.answering import HANG, Reply, answering
 from tests.fixtures.certificates import Authority
 from tests.health import local, naming
@@ -250,6 +253,39 @@ def test_a_shape_of_usage_is_described_and_bears_nonsense(name: str):
             module.tokens(dict.fromkeys(counts, value))
         assert all(problem.field.startswith("usage.") for problem in refused.value.problems)
         assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", billings())
+def test_a_way_of_billing_is_described(name: str):
+    module = billings()[name]
+    assert module.__name__.rpartition(".")[2] == module.BILLING == name, "the file is named as the way"
+    assert module.SUMMARY
+    assert "https://" in module.__doc__, "where the provider describes it"
+    assert urlsplit(module.BASE_URL).scheme == "https"
+    assert module.PROVIDERS
+    assert tuple(word.lower() for word in module.PROVIDERS) == module.PROVIDERS
+
+
+@pytest.mark.parametrize("name", billings())
+@pytest.mark.parametrize("text", [b"", b"null", b"{", b"s3cret", b'{"data": [{"results": [1]}]}', b"\xff", b"[" * 5000])
+def test_nonsense_about_a_bill_is_borne_and_not_repeated(name: str, text: bytes):
+    module, today = billings()[name], clock.now().date()
+    paths = ("/v1/organization/costs", "/v1/organizations/cost_report", "/v1/users/me/balance")
+    with answering({f"GET {path}": Reply(body=text) for path in paths}) as server:
+        account = provider(name, server.url)
+        ask = getattr(module, "balance", lambda one: module.read(Source(one), today, today, clock.now()))
+        with pytest.raises(SmmError) as refused:
+            ask(account)
+    assert "s3cret" not in str(refused.value)
+    assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [name for name, module in billings().items() if hasattr(module, "balance")])
+def test_a_bill_without_any_reading_is_unknown(name: str):
+    today = clock.now().date()
+    [found] = billings()[name].read(Source(provider(name, "http://127.0.0.1:1")), today, today, clock.now())
+    assert found == Billed(today, None, note=found.note)
+    assert found.note
 
 
 def _run(kind: str, case: Case) -> Outcome:

@@ -35,7 +35,8 @@ NAMES = re.findall(
     """
 SMM_ConnectorDown SMM_ConnectorHighErrorRate SMM_ConnectorHighLatency SMM_ConnectorRateLimited SMM_ConnectorTokenExpiry
 SMM_BudgetThresholdExceeded SMM_BudgetCriticalOverspend SMM_BudgetBurnRateHigh SMM_BudgetExhaustionPredicted
-SMM_BudgetOverrun SMM_CostAnomaly SMM_CostCallsSetAside SMM_CostIngestionLag SMM_CostRollupsDiffer SMM_ModelPriceUnknown
+SMM_BudgetOverrun SMM_CostAnomaly SMM_CostsDifferFromBill
+SMM_CostCallsSetAside SMM_CostIngestionLag SMM_CostRollupsDiffer SMM_ModelPriceUnknown
 SMM_AgentHighFailureRate SMM_AgentHighLatency SMM_AgentQueueBacklog SMM_AgentMemoryLeak
 SMM_SimulationHighFailureRate SMM_SimulationHighLatency SMM_SimulationResourceExhaustion
 SMM_CanaryDeploymentFailure SMM_CanaryTrafficAnomalies SMM_CanaryModelDrift SMM_CanaryQualityDegradation
@@ -60,6 +61,9 @@ SECRETS = {
     "SMTP_PASSWORD": "s",
     "ALERT_WEBHOOK_SECRET": "s",
     "PAGERDUTY_ROUTING_KEY": "0" * 32,
+    "OPENAI_ADMIN_KEY": "k",
+    "ANTHROPIC_ADMIN_KEY": "k",
+    "MOONSHOT_API_KEY": "k",
     "TELEGRAM_BOT_TOKEN": "123456:ABC-DEF",
     "TELEGRAM_CHAT_ID": "-1001234567890",
 }
