@@ -66,10 +66,10 @@ def first_day(session: Session) -> date | None:
 
 
 def captured(session: Session, names: Collection[str], first: date, last: date) -> dict[date, Captured]:
-    """By day (UTC), of all that these names of providers cover; a day without calls is left out."""
+    """By day (UTC), of all that these names of providers (lower case) cover; a day without calls is left out."""
     found: dict[date, Captured] = {}
     for row in sums.by(session, "provider", midnight(first), midnight(last + DAY), step="day"):
-        if row.name in names and row.start_at is not None:
+        if row.name.lower() in names and row.start_at is not None:
             day = row.start_at.date()
             found[day] = _added(found.get(day, Captured()), row.sums)
     return found
@@ -79,7 +79,7 @@ def captured_between(session: Session, names: Collection[str], since: datetime, 
     """The same of any period."""
     found = Captured()
     for row in sums.by(session, "provider", since, until):
-        if row.name in names:
+        if row.name.lower() in names:
             found = _added(found, row.sums)
     return found
 

@@ -55,7 +55,7 @@ def configured(name: str) -> Provider:
     if name in providers:
         return providers[name]
     for provider in providers.values():
-        if name in named_by_calls(provider):
+        if name.lower() in named_by_calls(provider):
             return provider
     known = ", ".join(providers) or "none"
     raise NotFound(f"no bill is read of {name}{did_you_mean(name, providers)}: the catalogue has {known}")
@@ -233,13 +233,14 @@ def _captured(session: Session, provider: Provider, found: Sequence[Billed]) -> 
 
 def _tell(uow: UnitOfWork, provider: Provider, before: _Before, made: Sequence[Bill]) -> None:
     """Once when a day comes to differ, until the last day that is decided agrees."""
-    decided = [bill for bill in made if bill.state in (State.DIFFERS, State.AGREES)]
+    days_known = {**before.bills, **{bill.day: bill for bill in made}}
+    decided = [bill for bill in days_known.values() if bill.state in (State.DIFFERS, State.AGREES)]
     if not decided:
         return
     labels = {"provider": provider.name}
-    wrong = [bill for bill in decided if bill.state is State.DIFFERS]
+    wrong = [bill for bill in made if bill.state is State.DIFFERS]
     is_new = any(_state(before, bill.day) is not State.DIFFERS for bill in wrong)
-    last = decided[-1]
+    last = max(decided, key=lambda bill: bill.day)
     if is_new:
         facts = _facts(wrong, provider)
         if watch_store.begin(uow, _ON, provider.name, facts, before.now):

@@ -271,7 +271,7 @@ def moonshot(provided: Use) -> Iterator[Answering]:
 
 
 def test_a_balance_is_compared_with_what_was_captured_in_exactly_its_time(moonshot: Answering) -> None:
-    early = call(noon(DAYS[2]) - timedelta(hours=11, minutes=55), provider="moonshot", cost_micro_usd=3_000_000)
+    early = call(noon(DAYS[2]) - timedelta(hours=11, minutes=55), provider="Moonshot", cost_micro_usd=3_000_000)
     spent([early])  # five minutes after midnight: before the reading, so of the day before
     found = bills.reconcile("moonshot", NOW)
     assert [bill.captured.micro_usd for bill in found][:3] == [10_000_000, 13_000_000, 10_000_000]
@@ -293,6 +293,18 @@ def test_a_bill_from_a_file_counts_instead_of_what_is_read(moonshot: Answering) 
         (12_500_000, "file"),
         (10_100_000, "file"),
     ]
+
+
+def test_an_older_bill_that_agrees_ends_nothing(moonshot: Answering, ledger: Ledger) -> None:
+    def bring_in(day: date, micro_usd: int) -> None:
+        with unit_of_work() as uow:
+            bills.bring_in(uow, bills.configured("Moonshot"), {day: micro_usd}, NOW)
+
+    bring_in(DAYS[3], 12_000_000)
+    bring_in(DAYS[2], 10_000_000)
+    assert [row.kind for row in told(ledger)] == ["costs.bill_differs"]
+    bring_in(DAYS[4], 10_000_000)
+    assert [row.kind for row in told(ledger)] == ["costs.bill_differs", "costs.bill_agrees"]
 
 
 def test_a_provider_that_is_gone_is_over(openai: Answering, provided: Use, ledger: Ledger) -> None:

@@ -26,8 +26,8 @@ def prepaid(provider: Provider) -> PrepaidModule | None:
 
 
 def named_by_calls(provider: Provider) -> tuple[str, ...]:
-    """What calls name a provider."""
-    return provider.provider or billings()[provider.billing].PROVIDERS
+    """What calls name a provider, in lower case: theirs is not minded."""
+    return tuple(name.lower() for name in provider.provider) or billings()[provider.billing].PROVIDERS
 
 
 def catalog_problems(catalog: Catalog) -> list[Problem]:
