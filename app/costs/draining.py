@@ -26,8 +26,8 @@ SECONDS = 1.9
 ROWS, BYTES = 20_000, 16 * 1_048_576
 """Of one transaction, at least; the entry that passes either is its last one."""
 
-FIRST, MOST = 20, 1_000
-"""Entries that are read at once: of a thousand calls each at first, and then as many as are missing."""
+FIRST, MOST = 4, 1_000
+"""Entries that are read at once: a few at first, and then as many like them as are missing."""
 
 ASIDE = "aside"
 _OURS = ""
@@ -84,7 +84,8 @@ def _read() -> list[Entry]:
         after = found[-1].id
         rows += sum(entry.payload.count(b"\n") for entry in found)
         size += sum(len(entry.payload) for entry in found)
-        count = max(1, min(MOST, (ROWS - rows) * len(taken) // max(1, rows)))
+        missing = min((ROWS - rows) / max(1, rows), (BYTES - size) / max(1, size))
+        count = max(1, min(MOST, int(missing * len(taken))))
     return taken
 
 

@@ -16,6 +16,7 @@ from app.infra.db import unit_of_work
 from app.limits import spending
 from tests.costs.conftest import Drain, added_up
 from tests.costs.sent import call
+from tests.fixtures.servers import forget
 
 
 def test_what_waits_is_written_down_and_leaves_the_stream(drain: Drain) -> None:
@@ -93,8 +94,6 @@ def test_in_durable_mode_the_caller_writes_its_own_entries_whoever_drains(drain:
 
 def test_nobody_writes_while_another_is_alone(drain: Drain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMM_DB_LOCK_TIMEOUT_SECONDS", "0.05")
-    from tests.fixtures.servers import forget
-
     forget()
     drain.send([call()])
     with turns.alone(), pytest.raises(Transient):
@@ -175,6 +174,28 @@ def test_trouble_that_is_not_the_rows_fault_leaves_everything_in_the_stream(drai
     drain.sql("ALTER TABLE hours_away RENAME TO cost_hours")
     assert (drain.count(), spending.backlog().entries) == (0, 1)
     assert draining.drain().calls == 1
+
+
+def test_without_postgres_calls_are_taken_until_the_stream_is_full_and_none_is_lost(
+    drain: Drain, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = {str(number): "x" * 190 for number in range(10)}
+    calls = [call(cost=0.01, tags=tags) for _ in range(600)]
+    monkeypatch.setenv("SMM_COST_STREAM_MB", "1")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/away")
+    forget()
+    with pytest.raises(spending.Full):
+        for accepted in range(0, 600, 50):
+            drain.send(calls[accepted : accepted + 50])
+    with pytest.raises(Transient):
+        draining.drain()
+    assert spending.backlog().entries == accepted // 50
+    monkeypatch.setenv("DATABASE_URL", database)
+    forget()
+    assert draining.drain().calls == accepted
+    drain.send(calls[accepted:])
+    assert draining.drain().calls == 600 - accepted
+    assert drain.rollups() == added_up(calls)
 
 
 def test_a_connection_lost_in_the_middle_is_passing_trouble(drain: Drain) -> None:
