@@ -87,7 +87,7 @@ def standing(counted: Counted, spent: int, at: datetime) -> Standing:
 
 
 def spent_now(wanted: Collection[Counted]) -> dict[Place, int]:
-    """By the counters, in millionths of a dollar; without those that cannot be read at present."""
+    """By the counters, in millionths of a dollar, without what is only reserved; of those that can be read now."""
     found: dict[Place, int] = {}
     ordered = list(wanted)
     for first in range(0, len(ordered), AT_ONCE):
@@ -97,5 +97,7 @@ def spent_now(wanted: Collection[Counted]) -> dict[Place, int]:
         except Transient:
             return found
         if sight is not None:
-            found |= {place_of(one): sight.figures(one.limit, one.subject).used for one in part}
+            for one in part:
+                figures = sight.figures(one.limit, one.subject)
+                found[place_of(one)] = figures.used - figures.held
     return found

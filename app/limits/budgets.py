@@ -134,9 +134,8 @@ class Effective:
 
     def _made(self, scope: str, value: str) -> Iterator[Counted]:
         subject = subject_of(scope, value)
-        named = value.partition("/")[0] if scope == "interaction" else value
         for budget in self.budgets.values():
-            if _scope(budget) != scope or budget.only not in (None, named):
+            if not _is_for(budget, scope, value):
                 continue
             amount = self._amounts.get((budget.name, subject)) or self._amounts.get((budget.name, ""), budget.units)
             zone = budget.timezone or (self.budgeting.zone_of(value) if scope == "tenant" else "UTC")
@@ -173,8 +172,10 @@ def ceilings(budget: Budget, amount: int) -> tuple[int, ...]:
     return tuple(allowed)
 
 
-def _scope(budget: Budget) -> str:
-    return "interaction" if budget.period == "interaction" else budget.scope
+def _is_for(budget: Budget, scope: str, value: str) -> bool:
+    if budget.period == "interaction":
+        return scope == "interaction" and (budget.only is None or value.startswith(f"{budget.only}/"))
+    return budget.scope == scope and budget.only in (None, value)
 
 
 def _limit(budget: Budget, amount: int, zone: str) -> RateLimit:
@@ -190,10 +191,10 @@ def _limit(budget: Budget, amount: int, zone: str) -> RateLimit:
 
 
 def _throttle(budget: Budget, amount: int) -> RateLimit:
-    """What throttled work may spend in an hour."""
+    """What throttled work may spend in an hour. Its name is no budget's counter: their names begin with a letter."""
     share = max(1, round(amount * budget.throttle_share / HOURS[budget.period]))
     return _made(
-        name=f"{budget.counter}_hour", capacity=share / MICRO, window="calendar", period="hour", warn_at=(10.0,)
+        name=f"{COUNTER}_{budget.name}_hour", capacity=share / MICRO, window="calendar", period="hour", warn_at=(10.0,)
     )
 
 

@@ -22,7 +22,7 @@ class Figures:
 
     `resets_at`: when nothing of it is counted any more; of a rolling window when all that is counted now is forgotten,
     None where nothing is. `room_at`: when the first of it is given free; of a calendar window both are its end.
-    `is_stored`: as of the last snapshot, not of now.
+    `is_stored`: as of the last snapshot, not of now. `held`: what of a budget's use is only reserved.
     """
 
     limit: RateLimit
@@ -36,6 +36,7 @@ class Figures:
     refused: int = 0
     deferred: int = 0
     is_stored: bool = False
+    held: int = 0
 
     @property
     def share(self) -> float:
@@ -113,6 +114,7 @@ def _calendar(
         blocked_until=blocked,
         refused=known.get("r", 0) if is_open else 0,
         deferred=known.get("d", 0) if is_open else 0,
+        held=known.get("h", 0) if is_open else 0,
     )
 
 

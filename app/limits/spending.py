@@ -134,6 +134,7 @@ class _Sheet:
             "e": [one.id for one in calls],
             "a": [one.amount or 0 for one in calls],
             "g": [self._group(one.who, one.at) for one in calls],
+            "h": [self._known[one.who][0] for one in calls],
             "w": [owners.setdefault(one.who.tenant, len(owners) + 1) for one in calls],
             "o": [tenant or NOBODY for tenant in owners],
             "f": self._lists,
@@ -191,7 +192,8 @@ def _written(one: Counted, place: int, now: datetime) -> tuple[list[Any], float]
             _texts.clear()
         kept = _texts[id(one)] = (one, *_anew(one, now))
     _, since, _, (name, *rest) = kept
-    return [name, place, *rest], since.timestamp()
+    is_rolling = one.limit.window == "rolling"
+    return [name, place, *rest], now.timestamp() - one.limit.seconds if is_rolling else since.timestamp()
 
 
 def _anew(one: Counted, now: datetime) -> tuple[datetime, datetime, list[Any]]:
@@ -200,8 +202,7 @@ def _anew(one: Counted, now: datetime) -> tuple[datetime, datetime, list[Any]]:
     if limit.window == "rolling":
         return _EVER, _NEVER, [limit.name, limit.units, levels, *bucket_of(limit)]
     window = _window(one, now)
-    bounds = [_ms(at) for at in (window.start, window.end, window.next_end)]
-    return window.start, window.end, [limit.name, limit.units, levels, *bounds]
+    return window.start, window.end, [limit.name, limit.units, levels, _ms(window.start), _ms(window.end), True]
 
 
 _EVER, _NEVER = datetime.fromtimestamp(0, UTC), datetime.max.replace(tzinfo=UTC)

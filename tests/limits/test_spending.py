@@ -2,81 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from app import clock
 from app.catalog import Budget
 from app.errors import Transient
-from app.infra import ids, redis
-from app.limits import budgets, crossings, deciding, keys, rebuild, settling, spending
-from app.limits.budgets import Changes, Counted, Override
-from app.limits.core import Ask, Use, Verdict
-from app.limits.plans import Plan
-from app.limits.spending import Spent, Who
+from app.infra import redis
+from app.limits import budgets, crossings, keys, rebuild, settling, spending
+from app.limits.budgets import Changes, Override
+from app.limits.core import Verdict
+from app.limits.spending import Who
 from app.limits.windows import window_at
 from tests.limits.conftest import Keeper
+from tests.limits.spender import call, counted_of, counter, reserve, spender
 
-BUDGETS = """
-[tenants.acme]
-timezone = "Asia/Kolkata"
-
-[budgets.tenant_day]
-scope = "tenant"
-period = "day"
-amount = 5
-
-[budgets.house_month]
-scope = "global"
-period = "month"
-amount = 1000
-
-[budgets.turn]
-scope = "agent"
-period = "interaction"
-amount = 0.5
-"""
-ACME = Who(tenant="acme", agent="writer", interaction="t1", skill="content")
-
-
-@pytest.fixture
-def spender(keeper: Keeper) -> Iterator[Keeper]:
-    keeper.catalogue(BUDGETS)
-    budgets.configure(Changes)
-    yield keeper
-    budgets.configure(Changes)
-    rebuild._committed = None
-
-
-def call(amount: int, who: Who = ACME, *, at: datetime | None = None) -> Spent:
-    moment = at or clock.now()
-    return Spent(str(ids.uuid7(at)), amount, moment.timestamp(), who)
-
-
-def counter(subject: str, name: str) -> dict[str, Any]:
-    raw = redis.client().get(keys.STATE + subject)
-    return dict(json.loads(raw)["l"].get(name, {})) if raw else {}
-
-
-def reserve(one: Spent, estimate: int, rank: int = 1) -> Any:
-    """As admission asks: every budget of the call, by its estimate."""
-    counted = budgets.effective().of(one.who)
-    subjects = list(dict.fromkeys(item.subject for item in counted))
-    uses = [Use(item.limit, subjects.index(item.subject), None, item.ceilings[rank]) for item in counted]
-    plan = Plan("think", rank, uses)
-    return deciding.decide(
-        Ask(
-            plan,
-            f"-/{one.who.tenant or spending.NOBODY}\x1f{one.id}",
-            tuple(subjects),
-            estimate=estimate,
-            lease_seconds=60,
-        )
-    )
+__all__ = ["spender"]
 
 
 def test_a_call_counts_in_every_budget_that_applies_and_is_in_the_stream(spender: Keeper) -> None:
@@ -149,7 +91,7 @@ def test_what_is_written_down_leaves_the_stream_once(spender: Keeper) -> None:
 def test_counters_agree_with_what_is_committed_in_the_stream_and_reserved(spender: Keeper) -> None:
     spending.record([call(1_000)], b"a")
     reserve(call(0), 500)
-    start = window_at(_counted("tenant_day", "tenant:acme").limit, clock.now()).start
+    start = window_at(counted_of("tenant_day", "tenant:acme").limit, clock.now()).start
     right = {"tenant:acme": {"budget_tenant_day": (start, 70_000)}}
     assert spending.agree(right) == 1
     assert counter("tenant:acme", "budget_tenant_day")["u"] == 71_500
@@ -210,7 +152,7 @@ def test_a_full_stream_takes_nothing_and_counts_nothing(spender: Keeper) -> None
 
 def test_after_a_loss_budgets_come_back_as_what_is_written_down(spender: Keeper) -> None:
     spending.record([call(1_000)], b"a")
-    start = window_at(_counted("tenant_day", "tenant:acme").limit, clock.now()).start
+    start = window_at(counted_of("tenant_day", "tenant:acme").limit, clock.now()).start
     rebuild.money_from(
         lambda subjects: {one: {"budget_tenant_day": (start, 4_100_000)} for one in subjects if one == "tenant:acme"}
     )
@@ -232,12 +174,6 @@ def test_budgets_apply_by_scope_and_name(spender: Keeper) -> None:
     assert found[1].limit.timezone == "Asia/Kolkata"
     assert [one.budget.name for one in budgets.effective().of(Who(user="ben"))] == ["house_month"]
     assert budgets.effective().counted("anna", "user:ben") is None
-
-
-def _counted(budget: str, subject: str) -> Counted:
-    found = budgets.effective().counted(budget, subject)
-    assert found is not None
-    return found
 
 
 def test_windows_begin_at_the_tenants_midnight(spender: Keeper) -> None:

@@ -3,7 +3,8 @@
 -- ARGV[1] JSON, a list of [place of the subject, from 1, counter, committed, capacity, crossings, start, end]
 -- Returns JSON: {v = "done" | "lost" | "unknown", t = the server's time, c = counters that differed, x = crossings that
 --   were noted}
--- A window that is not the present one is left alone.
+-- A window that is not the present one is left alone. What is still reserved when no lease can run any more, and every id
+-- is forgotten by which it could be given back, is free again.
 local got = redis.call('MGET', 'smm:limits:epoch', unpack(KEYS))
 local epoch = got[1]
 if not epoch then return '{"v":"lost","t":' .. now_text .. '}' end
@@ -22,11 +23,13 @@ for _, one in ipairs(cjson.decode(ARGV[1])) do
     local same = known and known.s == from and known.e == to
     if same or committed > 0 then
       local counter, used = calendar(state.l, name, from, to)
-      local right = committed + (counter.i or 0) + (counter.h or 0) + (counter.q or 0)
+      if counter.h and (counter.y or 0) + KEPT < now then counter.h, counter.y = nil, nil end
+      local held = counter.h or 0
+      local right = committed + (counter.i or 0) + held + (counter.q or 0)
       if counter.k ~= capacity then
         if counter.k then
           counter.n = 0
-          while levels[counter.n + 1] and used >= levels[counter.n + 1] do counter.n = counter.n + 1 end
+          while levels[counter.n + 1] and used - held >= levels[counter.n + 1] do counter.n = counter.n + 1 end
         end
         counter.k = capacity
         touched[place] = true
@@ -37,7 +40,7 @@ for _, one in ipairs(cjson.decode(ARGV[1])) do
         touched[place] = true
         state.t = math.max(state.t, to)
         local before = counter.n or 0
-        tell(counter, right, levels, KEYS[place], name, 'calls', capacity)
+        tell(counter, right - held, levels, KEYS[place], name, 'calls', capacity)
         if (counter.n or 0) > before then noted = noted + 1 end
       end
     end

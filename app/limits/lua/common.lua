@@ -11,8 +11,8 @@
 --   w     width of a bucket    f  number of the first one (time / w)    b  used in each one, from the first on
 --   r, d, x, c  as above       n  as above, but anew once the use fell below nine tenths of the first crossing
 -- A counter of money has also (see adjust.lua, spend.lua):
---   h, q, i  of what is used: reserved; settled by a report; recorded, and still in the stream    k  the capacity for
---   which n was told
+--   h, q, i  of what is used: reserved; settled by a report; recorded, and still in the stream    y  when the last
+--   lease of what is reserved ends    k  the capacity for which n was told
 -- "q" says, by limit or operation that work waits for, the most urgent class (0 to 3) that waits: whoever is as urgent
 -- or less, and needs the same, waits behind it; a state with it lives an hour at least. "h" is what had to stay in the
 -- present pass of a release. Amounts have at most 14 digits: that is what the encoder of JSON writes in full.

@@ -2,7 +2,7 @@
 -- KEYS[1] string: what was decided under this id, JSON, lives plan.k milliseconds, twice the lease, or a day where it
 --   was released: {o = operation, at = when, t = what it took: [limit, place of its subject, window's start or bucket,
 --   amount, and so on], m = the same by the estimate, of each [limit, place, window or bucket, amount, capacity,
---   crossings, buckets or 0], e = end of the lease, s = subjects, z = "settled" or "refunded"}, or
+--   crossings, buckets or 0], e = end of the lease, s = subjects, z = "settled", "refunded" or "recorded"}, or
 --   {w = 1, o = operation} while the work waits
 -- KEYS[2..] strings: states of the subjects (see common.lua)
 -- ARGV[1] the plan, JSON: {c = rank of the class, o = operation, k = milliseconds an id is remembered, f = fields of
@@ -163,7 +163,7 @@ if held or behind or over then
   return cjson.encode({v = 'wait', t = now, l = shown, h = held, g = hints, b = behind})
 end
 
-local taken, spent = {}, nil
+local taken, spent, lease = {}, nil, tonumber(ARGV[5] or 0)
 if not peeking then
   for place = 1, count_of_limits do
     local limit, counter, cost = limits[place], counters[place], costs[place]
@@ -173,7 +173,9 @@ if not peeking then
       used_now[place] = used
       if counter.s then
         counter.u = counter.u + cost
-        if limit[5] < 0 then counter.h = (counter.h or 0) + cost end
+        if limit[5] < 0 then
+          counter.h, counter.y = (counter.h or 0) + cost, math.max(counter.y or 0, now + lease)
+        end
       else
         local kept = counter.b
         if kept then
@@ -191,7 +193,7 @@ if not peeking then
       end
       local told = counter.n or 0
       local level = levels[told + 1]
-      if level and used >= level or told > 0 and not limit[9] and used * 10 < levels[1] * 9 then
+      if level and used >= level or told > 0 and levels[1] and not limit[9] and used * 10 < levels[1] * 9 then
         tell(counter, used, levels, KEYS[limit[2] + 1], limit[1], operation, limit[4])
       end
     end
@@ -205,7 +207,7 @@ if not peeking then
     for place = 2, count do save(KEYS[place], states[place], plan.z) end
   end
   if not plan.z then
-    local lease, more, lived = tonumber(ARGV[5] or 0), '', plan.k
+    local more, lived = '', plan.k
     if releasing then lived = math.max(lived, 86400000) end -- who asked may ask again long after its turn came
     if lease > 0 then
       local names = {}

@@ -24,7 +24,8 @@ if not record and (mode ~= 'settle' or not plan) then
   if not got[2] then redis.call('ZREM', 'smm:limits:leases', KEYS[1]) end
   return said('none')
 end
-if record and (record.z == 'settled' or record.z and mode ~= 'settle') then return said('before') end
+local is_spent = record and (record.z == 'settled' or record.z == 'recorded')
+if is_spent or record and record.z and mode ~= 'settle' then return said('before') end
 if record and mode == 'lapse' and record.e and record.e > now then return said('early') end
 
 local names, states = KEYS, {}

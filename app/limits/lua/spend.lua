@@ -2,11 +2,12 @@
 -- counted in the budgets that apply, beyond any ceiling, and all of them go into the stream together. An id counts once.
 -- KEYS[1] the stream: entries {k = kind, p = payload, c = what was counted, JSON: [subject, counter, window, amount] each}
 -- KEYS[2..] strings: states of the subjects that counters speak of (see common.lua)
--- ARGV[1] JSON: {e = ids (UUIDv7 text), a = millionths of a dollar, g = group of each, from 1, w = whose queue each would
---   wait in, from 1, o = those: accounts without a platform, f = the groups: lists of counters, from 1, l = the counters: [name, place of its subject, from 1, capacity, crossings, start, end, end of the
---   next window], or for a rolling one [name, place, capacity, crossings, width, buckets], k = milliseconds an id that
---   was reserved for is remembered, m = ids that are known of one minute at most, x = true: append also where every id
---   is known, b = bytes that the stream may hold, n = kind}
+-- ARGV[1] JSON: {e = ids (UUIDv7 text), a = millionths of a dollar, g = group of each, from 1, h = its group whatever its
+--   time is, w = whose queue each would wait in, from 1, o = those: accounts without a platform, f = the groups: lists of
+--   counters, from 1, l = the counters: [name, place of its subject, from 1, capacity, crossings, start, end, true], or
+--   for a rolling one [name, place, capacity, crossings, width, buckets], k = milliseconds an id that was reserved for is
+--   remembered, m = ids that are known of one minute at most, x = true: append also where every id is known, b = bytes
+--   that the stream may hold, n = kind}
 -- ARGV[2] the payload
 -- Returns JSON: {v = "done" | "full" | "lost" | "unknown" | "clock", t = the server's time, e = the entry or null,
 --   f = calls that were new, d = calls that were known, x = crossings that were noted}
@@ -14,7 +15,7 @@
 -- put right when counters are compared with the roll-ups.
 local SEEN_FOR, RESERVED = 600000, 'smm:limits:id:-/'
 local given, payload = cjson.decode(ARGV[1]), ARGV[2]
-local ids, amounts, groups, lists = given.e, given.a, given.g, given.l
+local ids, amounts, groups, lists_of, lists = given.e, given.a, given.g, given.f, given.l
 
 local function said(word) return '{"v":"' .. word .. '","t":' .. now_text .. '}' end
 
@@ -33,7 +34,7 @@ for place = 2, #KEYS do
 end
 local listed = {}
 for _, one in ipairs(lists) do
-  if one[7] and (now < one[5] or now >= one[7]) then return said('clock') end
+  if one[7] and (now < one[5] or now >= one[6]) then return said('clock') end
   listed[KEYS[one[2] + 1] .. one[1]] = one
 end
 
@@ -54,10 +55,12 @@ local function note(subject, name, window, amount)
   if one then one[4] = one[4] + amount else counted[key] = {subject, name, window, amount} end
 end
 
--- A budget that was raised or lowered is told anew from what was used by then.
+-- What is only reserved reaches no threshold. A budget that was raised or lowered is told anew from what was used by then.
 local function told(counter, before, used, capacity, levels, key, name)
+  used = used - (counter.h or 0)
   if counter.k ~= capacity then
     if counter.k then
+      before = before - (counter.h or 0)
       counter.n = 0
       while levels[counter.n + 1] and before >= levels[counter.n + 1] do counter.n = counter.n + 1 end
     end
@@ -68,13 +71,20 @@ local function told(counter, before, used, capacity, levels, key, name)
   if (counter.n or 0) > before_told then noted = noted + 1 end
 end
 
-local function settle(record, amount)
-  local done = {}
+-- Budgets in which the call does not count, as it was made for others than was asked for, get back what was reserved.
+local function settle(record, cost, group)
+  local done, applies = {}, {}
+  for _, list in ipairs(group) do
+    local one = lists[list]
+    applies[KEYS[one[2] + 1] .. one[1]] = true
+  end
   for _, one in ipairs(record.m or {}) do
+    local amount = cost
     local name, subject, window, was = one[1], (record.s or {})[one[2]], one[3], one[4]
     if subject then
       local state, key = state_of(subject)
       local counter = state and state.l[name]
+      if name:sub(1, 7) == 'budget_' and not applies[key .. name] then amount = 0 end
       done[key .. name] = true
       if counter then
         local before = counter.u
@@ -123,18 +133,18 @@ local function is_new(id)
   return true
 end
 
-local sums, fresh = {}, 0
+local sums, fresh, records = {}, 0, {}
 for place, id in ipairs(ids) do
-  local amount, group, done = amounts[place], given.f[groups[place]], nil
-  local record = reserved[place] and cjson.decode(reserved[place])
+  local amount, group, done = amounts[place], lists_of[groups[place]], nil
+  local key = RESERVED .. given.o[given.w[place]] .. '\31' .. id
+  local record = reserved[place] and (records[key] or cjson.decode(reserved[place]))
   if record and record.w then record = nil end
   local is_fresh = is_new(id)
   if record then
     is_fresh = record.z ~= 'recorded'
     if is_fresh then
-      done = settle(record, amount)
-      record.z = 'recorded'
-      local key = RESERVED .. given.o[given.w[place]] .. '\31' .. id
+      done = settle(record, amount, lists_of[given.h[place]])
+      record.z, records[key] = 'recorded', record
       local lives = math.max(redis.call('PTTL', key), given.k)
       redis.call('SET', key, cjson.encode(record), 'PX', lives)
       redis.call('ZREM', 'smm:limits:leases', key)
@@ -154,9 +164,7 @@ for list, amount in pairs(sums) do
   local name, key = one[1], KEYS[one[2] + 1]
   local state, counter, used, till = states[key], nil, nil, nil
   if one[7] then
-    local from, to = one[5], one[6]
-    if now >= to then from, to = one[6], one[7] end
-    counter, used = calendar(state.l, name, from, to)
+    counter, used = calendar(state.l, name, one[5], one[6])
     counter.u = math.min(counter.u + amount, MOST)
     apart(counter, counter.s, 'i', amount)
     note(key:sub(SUBJECT), name, counter.s, amount)
