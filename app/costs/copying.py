@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
+from psycopg2 import extensions
 from psycopg2.errors import UniqueViolation
+from psycopg2.extras import execute_values
 from sqlalchemy.exc import DBAPIError
 
 from app.costs import rollups
-from app.costs.packing import COLUMNS
+from app.costs.packing import COLUMNS, values_of
 from app.infra.db import UnitOfWork
 
 STAGED = "cost_staging"
@@ -35,6 +37,11 @@ _ADD_STAGED = rollups.added_from(f"SELECT {rollups.NEEDED} FROM {STAGED}")
 _ADD_INSERTED = rollups.added_from(_INSERTED)
 
 _READ_BYTES = 1 << 18
+
+# Texts that come as VALUES have to be told what they are.
+_TYPES = {"id": "uuid", "at": "timestamptz", "price_id": "uuid", "latency_ms": "int", "tags": "jsonb"}
+_TYPES |= dict.fromkeys((column for column in COLUMNS if column.endswith(("_tokens", "_usd"))), "bigint")
+_TYPED = "(" + ", ".join(f"%s::{_TYPES.get(column, 'text')}" for column in COLUMNS) + ")"
 
 
 def lines_of(payloads: Iterable[bytes]) -> list[bytes]:
@@ -77,6 +84,10 @@ def _tried(cursor: Any, work: Callable[[], None]) -> bool:
 
 
 def _copy(cursor: Any, table: str, lines: Sequence[bytes]) -> None:
+    if extensions.get_wait_callback() is not None:  # COPY is not possible where waits are bounded: app/infra/dbwait.py
+        rows = [values_of(line) for line in lines]
+        execute_values(cursor, f"INSERT INTO {table} ({_COLUMNS}) VALUES %s", rows, _TYPED, page_size=len(rows))
+        return
     text = io.BytesIO(b"\n".join([*lines, b""]))
     cursor.copy_expert(f"COPY {table} ({_COLUMNS}) FROM STDIN", text, size=_READ_BYTES)
 

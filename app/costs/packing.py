@@ -71,6 +71,11 @@ def _line(call: Call) -> str:
     )
 
 
+def values_of(line: bytes) -> tuple[str | None, ...]:
+    """A row's columns as they are, for a statement instead of COPY."""
+    return tuple(_unescaped(line.decode()))
+
+
 def calls_of(payload: bytes) -> list[Call]:
     """The calls that `rows` was given."""
     return [_call(line) for line in payload.decode().split("\n") if line]
@@ -82,8 +87,7 @@ def unpack(payload: bytes) -> list[dict[str, Any]]:
 
 
 def _call(line: str) -> Call:
-    fields = [None if field == "\\N" else field.replace("\\\\", "\\") for field in line.split("\t")]
-    found: dict[str, Any] = dict(zip(Call._fields, fields, strict=True))
+    found: dict[str, Any] = dict(zip(Call._fields, _unescaped(line), strict=True))
     for name in ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens"):
         found[name] = int(found[name])
     for name in ("cost_micro_usd", "latency_ms"):
@@ -92,6 +96,10 @@ def _call(line: str) -> Call:
     found["price_id"] = None if found["price_id"] is None else UUID(found["price_id"])
     found["tags"] = None if found["tags"] is None else json.loads(found["tags"])
     return Call(**found)
+
+
+def _unescaped(line: str) -> list[str | None]:
+    return [None if field == "\\N" else field.replace("\\\\", "\\") for field in line.split("\t")]
 
 
 def asides(given: Iterable[Aside]) -> bytes:

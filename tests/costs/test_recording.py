@@ -17,7 +17,7 @@ from app.costs import calls, draining, packing, price_table, recording
 from app.costs.calls import Call
 from app.costs.recording import Outcome
 from app.errors import Invalid, Transient
-from app.infra import redis
+from app.infra import dbwait, redis
 from app.limits import budgets, spending
 from tasks import costs as tasks
 from tests.costs.sent import body, call
@@ -144,6 +144,22 @@ def test_durable_calls_are_in_postgres_when_that_is_said(house: Ledger) -> None:
     assert record(waiting, durable=True) == Outcome(0, 1, ())
     assert set(stored(house)) == {one.id, waiting.id}
     assert house.sql("SELECT sum(cost_micro_usd) AS sum FROM cost_hours WHERE dimension = 'model'")[0].sum == 600_000
+
+
+def test_durable_calls_are_written_down_where_waits_are_bounded_as_in_the_web_process(house: Ledger) -> None:
+    odd = call(cost=0.5, skill="a\\N", tags={"a\\b": "\\"}, latency_ms=None)
+    other = call(cost=0.25)
+    dbwait.bound_waits(10)
+    try:
+        assert record(odd, other, durable=True) == Outcome(2, 0, ())
+        assert record(odd, call(cost=1.0), durable=True) == Outcome(1, 1, ())
+    finally:
+        dbwait.unbound_waits()
+    rows = house.sql("SELECT skill, tags, cost_micro_usd FROM cost_tracking ORDER BY cost_micro_usd DESC")
+    assert [(row.skill, row.tags) for row in rows[1:2]] == [("a\\N", {"a\\b": "\\"})]
+    assert [row.cost_micro_usd for row in rows] == [1_000_000, 500_000, 250_000]
+    [summed] = house.sql("SELECT sum(cost_micro_usd) AS cost FROM cost_hours WHERE dimension = 'model'")
+    assert summed.cost == 1_750_000
 
 
 def test_durable_calls_that_postgres_cannot_take_are_not_accepted(
