@@ -255,4 +255,5 @@ def test_the_shipped_limits_are_those_of_the_house() -> None:
     assert {name for name, operation in found.operations.items() if operation.urgency == "background"} == {
         "instagram-analytics",
         "instagram-competitor-scraping",
+        "llm-background",
     }
