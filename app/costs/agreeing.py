@@ -77,7 +77,7 @@ def committed(
 ) -> Committed:
     """Of every subject that had calls in a budget's present period, or of these subjects alone.
 
-    Interactions are in no roll-up: their counters begin at nothing after a loss.
+    Interactions are in no roll-up: after a loss their counters are as the last snapshot has them.
     """
     known = _Known(session, subjects)
     found: Committed = {}

@@ -194,14 +194,15 @@ def open_crossings(uow: UnitOfWork, places: Collection[Place] | None = None) -> 
 def insert_crossing(uow: UnitOfWork, crossed: Crossed) -> bool:
     """False where this threshold is reached already, in this period and at this amount.
 
-    One that was ended (somebody set another amount, and now this one again) begins anew.
+    One that was ended (somebody set another amount, and now this one again; an interaction goes on) begins anew.
     """
     names = _CROSSED.split(", ")
     values = {**asdict(crossed), "actions": list(crossed.actions)}
     row = uow.execute(
         f"INSERT INTO budget_crossings ({_CROSSED}) VALUES ({', '.join(f':{name}' for name in names)})"
         " ON CONFLICT (budget, subject, start_at, per_mille, amount_micro_usd) DO UPDATE SET ended_at = NULL,"
-        " spent_micro_usd = excluded.spent_micro_usd, at = excluded.at, waits_until = excluded.waits_until"
+        " end_at = excluded.end_at, spent_micro_usd = excluded.spent_micro_usd, actions = excluded.actions,"
+        " at = excluded.at, waits_until = excluded.waits_until"
         " WHERE budget_crossings.ended_at IS NOT NULL RETURNING per_mille",
         **values,
     ).one_or_none()

@@ -165,7 +165,7 @@ def _audited(
         before=None if before is None else before.document(),
         after=None if after is None else after.document(),
     )
-    crossed.follow(uow, [name])
+    crossed.follow(uow, [name], also=[(name, subject or keys.EVERYBODY)])
     uow.after_commit(look_again)
 
 

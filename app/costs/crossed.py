@@ -37,10 +37,11 @@ def on_crossings(uow: UnitOfWork, crossings: Sequence[Crossing]) -> None:
     settle(uow, found, now)
 
 
-def follow(uow: UnitOfWork, names: Collection[str] | None = None) -> None:
+def follow(uow: UnitOfWork, names: Collection[str] | None = None, also: Collection[Place] = ()) -> None:
     """Act on what time or people changed: periods that ended, grace that is over, other amounts; of all, or of these.
 
-    It belongs to the transaction that sets an amount: nobody sees one without the other.
+    It belongs to the transaction that sets an amount: nobody sees one without the other. `also` is looked at though no
+    threshold is reached there yet.
     """
     now = budget_store.take_turns(uow)
     effective = in_force.of(uow.session)
@@ -49,6 +50,7 @@ def follow(uow: UnitOfWork, names: Collection[str] | None = None) -> None:
         for place, rows in by_place(budget_store.open_crossings(uow)).items()
         if (names is None or place[0] in names) and _is_changed(rows, effective, now)
     }
+    changed |= {place: counted for place in also if (counted := effective.counted(*place)) is not None}
     settle(uow, _standings(uow, changed, now), now)
 
 

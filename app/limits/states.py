@@ -115,7 +115,7 @@ def brought_back(state: State, *, taken_at: datetime, now: datetime, money: Cont
     budgets with an end do not come back: what was spent is known better (`rebuild.money_from`).
     """
     counters = {
-        name: counter if name in money else _with_margin(counter, taken_at, now)
+        name: counter if name in money or name.startswith(COUNTER) else _with_margin(counter, taken_at, now)
         for name, counter in state["l"].items()
         if not (name.startswith(COUNTER) and "e" in counter)
     }

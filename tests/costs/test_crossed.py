@@ -125,3 +125,18 @@ def test_actions_take_effect_when_the_time_of_grace_is_over(house: House) -> Non
     [begun] = house.signals("costs.budget_in_effect")
     assert (begun.subject, begun.facts["actions"]) == ("budget:house_month all", ["notify", "throttle"])
     assert "throttle" in begun.facts["effects"]
+
+
+def test_an_interaction_that_goes_on_is_told_once_a_day(house: House) -> None:
+    house.catalogue(BUDGETS + '[budgets.turn]\nscope = "agent"\nperiod = "interaction"\namount = 0.5\n')
+    house.spend(0.6, Who(agent="writer", interaction="t1"))
+    house.sql("UPDATE budget_crossings SET end_at = now()")
+    for _ in range(3):
+        house.keep()
+    assert house.told() == ["crossed 100", "renewed", "crossed 100"]
+
+
+def test_a_budget_that_is_lowered_below_what_is_spent_is_acted_on_though_nothing_was_reached(house: House) -> None:
+    house.spend(6)
+    house.set("tenant_month", 7, what="lower", subject="tenant:acme")
+    assert house.told() == ["crossed 75", "crossed 80"]
