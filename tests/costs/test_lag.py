@@ -81,5 +81,9 @@ def test_old_rollups_go_and_what_is_set_aside_stays_until_it_was_dealt_with(drai
             "UPDATE cost_set_aside SET replayed_at = :at WHERE id = :id", at=now - timedelta(days=days), id=row.id
         )
     dropped = retention.drop_old(now)
-    assert dropped == {"cost_hours": 2, "cost_days": 1, "cost_set_aside": 1, "cost_repairs": 0}
+    assert {table: count for table, count in dropped.items() if count} == {
+        "cost_hours": 2,
+        "cost_days": 1,
+        "cost_set_aside": 1,
+    }
     assert (drain.count("cost_hours"), drain.count("cost_days"), drain.count("cost_set_aside")) == (4, 5, 2)
