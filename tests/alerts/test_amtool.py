@@ -1,11 +1,12 @@
-"""amtool, Alertmanager's own tool, against our web process."""
+"""amtool, Alertmanager's own tool, against our web application."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 import pytest
 
 from app import clock
+from app.config import settings
+from app.infra import adminkey
 from app.infra.db import execute_once
+from app.web import main
 from tests.fixtures.programs import need
 from tests.health.catalogs import tcp, use
-from tests.web.test_wire import Web, web
-
-__all__ = ["web"]  # the fixture
+from tests.web.assembled import Assembled, served
 
 pytestmark = pytest.mark.prometheus
 
@@ -48,11 +50,22 @@ receiver = "pages"
 Amtool = Callable[..., str]
 
 
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Where the application answers, and the key that it takes."""
+
+    port: int
+    key: str
+
+
 @pytest.fixture
-def home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """As usual, with CATALOG in force before the web process starts."""
+def web(database: str, redis_server: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """The application with CATALOG in force. What its process is like is of no matter to amtool."""
     use(monkeypatch, home, CATALOG)
-    return home
+    monkeypatch.setattr(main, "FastAPI", Assembled)
+    settings.cache_clear()
+    with served(main.create_app()) as port:
+        yield Web(port, adminkey.load_or_create(settings()))
 
 
 def configured(web: Web, directory: Path, access: str) -> list[str]:

@@ -4,35 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
-from fastapi import APIRouter, FastAPI
-from starlette.routing import BaseRoute
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.config import settings
 from app.infra import adminkey
 from app.web import main
-
-
-class Assembled(FastAPI):
-    """Keeps what it found out about each router for the next one: that costs more than most tests do.
-
-    Tests of `create_app` itself, and every process of the product, do without.
-    """
-
-    known: ClassVar[list[tuple[APIRouter, list[BaseRoute]]]] = []
-
-    def include_router(self, router: APIRouter, **how: Any) -> None:
-        routes = next((routes for known, routes in self.known if known is router), None)
-        if routes is None:
-            before = len(self.router.routes)
-            super().include_router(router, **how)
-            self.known.append((router, self.router.routes[before:]))
-        else:
-            super().include_router(APIRouter(lifespan=router.lifespan_context))  # only what starts and ends with it
-            self.router.routes.extend(routes)
+from tests.web.assembled import Assembled
 
 
 @pytest.fixture
