@@ -1,4 +1,4 @@
-"""The real application, put together quicker than a process does it, and served by this process for who needs a port."""
+"""The real application, put together quicker than a process does it, and served by this process to who needs a port."""
 
 from __future__ import annotations
 
