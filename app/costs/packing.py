@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -60,15 +61,26 @@ def rows(calls: Iterable[Call]) -> bytes:
 
 
 def _line(call: Call) -> str:
-    at, cost, price, latency, tags = call.at, call.cost_micro_usd, call.price_id, call.latency_ms, call.tags
+    second, millis = divmod(round(call.at * 1000), 1000)
+    cost, price, latency, tags = call.cost_micro_usd, call.price_id, call.latency_ms, call.tags
     return (
-        f"{call.id}\t{datetime.fromtimestamp(at, UTC).isoformat()}\t{call.tenant}\t{call.skill}\t{call.agent}\t"
+        f"{call.id}\t{_second(second)}.{millis:03}+00:00\t{call.tenant}\t{call.skill}\t{call.agent}\t"
         f"{call.user}\t{call.department}\t{call.interaction}\t{call.provider}\t{call.model}\t"
         f"{call.input_tokens}\t{call.cached_tokens}\t{call.cache_write_tokens}\t{call.output_tokens}\t"
-        f"{_NULL if cost is None else cost}\t{call.priced}\t{_NULL if price is None else price}\t"
+        f"{_NULL if cost is None else cost}\t{call.priced}\t{_NULL if price is None else _price(price)}\t"
         f"{_NULL if latency is None else latency}\t{call.outcome}\t{call.request_id}\t{call.prompt_hash}\t"
         f"{_NULL if tags is None else _compact(tags)}\n"
     )
+
+
+@lru_cache(maxsize=1024)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+@lru_cache(maxsize=1024)
+def _price(price: UUID) -> str:
+    return str(price)
 
 
 def values_of(line: bytes) -> tuple[str | None, ...]:
@@ -112,5 +124,4 @@ def asides_of(payload: bytes) -> list[Aside]:
     return [Aside(**json.loads(line)) for line in payload.splitlines()]
 
 
-def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
