@@ -13,6 +13,7 @@ from app.admission.requests import Request
 from app.catalog import CLASSES, COUNTER, MICRO
 from app.catalog.limiting import LARGEST
 from app.clock import iso
+from app.limits import budgets
 from app.limits.core import Decision, Hold, Reading, Use, Verdict
 
 
@@ -154,7 +155,8 @@ def _why(request: Request, decision: Decision) -> tuple[Reason, str]:
         operations = f"{CLASSES[request.known.plan.rank]} operations"
         if short.limit.name.startswith(COUNTER):
             of = f"${short.used / MICRO:.2f} of ${short.ceiling / MICRO:.2f} for {operations} are spent or reserved"
-            return Reason.BUDGET, f"the budget {short.limit.name.removeprefix(COUNTER)} of {short.subject}: {of}"
+            whose = f"{budgets.name_of(short.limit.name)} of {short.subject}"
+            return Reason.BUDGET, f"the budget {whose}{' in this hour' if short.limit.period == 'hour' else ''}: {of}"
         what = f"{short.limit.name} is used up to {short.used} of {short.ceiling}"
         return Reason.LIMIT, f"{what} for {operations} ({short.subject})"
     return Reason.QUEUE, f"others of {request.line} wait for {decision.behind} already"

@@ -6,7 +6,7 @@ Who joins, leaves or releases holds the queue's row: so `seq` is in the order of
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -164,16 +164,19 @@ def waiting_operations(uow: UnitOfWork, account: str) -> dict[str, int]:
 _HEADS = """
     SELECT d.* FROM unnest(CAST(:operations AS text[])) AS o(operation) CROSS JOIN LATERAL (
       SELECT id, seq, tenant, who, operation, rank, request_id, estimate, task, caller,
-             expires_at <= now() AS is_expired
+             expires_at <= now() AS is_expired, operation || ' ' || coalesce(who::text, '') AS kind
         FROM deferred_operations
        WHERE account = :account AND state = 'waiting' AND operation = o.operation
+         AND (operation || ' ' || coalesce(who::text, '')) <> ALL (CAST(:stay AS text[]))
        ORDER BY rank, seq LIMIT :limit) AS d
      ORDER BY d.rank, d.seq LIMIT :limit"""
 
 
-def heads(uow: UnitOfWork, account: str, operations: Sequence[str], *, limit: int) -> list[Any]:
-    """The first of a queue that are of these operations, in order."""
-    return list(uow.execute(_HEADS, account=account, operations=list(operations), limit=limit))
+def heads(
+    uow: UnitOfWork, account: str, operations: Sequence[str], *, limit: int, stay: Collection[str] = ()
+) -> list[Any]:
+    """The first of a queue that are of these operations, in order. `stay`: kinds (operation, for whom) that do."""
+    return list(uow.execute(_HEADS, account=account, operations=list(operations), limit=limit, stay=list(stay)))
 
 
 _END = """

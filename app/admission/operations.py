@@ -87,7 +87,14 @@ def _compiled(operation: Operation, limits: Mapping[str, RateLimit]) -> Known:
     if operation.platform is not None:
         fields.append(f"platform:{operation.platform}")
     fields += [f"service:{service}" for service in operation.requires]
-    plan = Plan(operation.name, operation.rank, uses, fields, needs_token=operation.requires_token)
+    plan = Plan(
+        operation.name,
+        operation.rank,
+        uses,
+        fields,
+        needs_token=operation.requires_token,
+        budgeted=operation.budgets,
+    )
     return Known(operation, plan, tuple(kinds))
 
 
@@ -95,7 +102,9 @@ def ask(
     one: Known, *, account: str, who: Who, request_id: str, counting: Counting = Counting.NOW, estimate: int = 0
 ) -> Ask:
     """The question to the limiter. Names that were given are scopes that may be paused, whatever is counted."""
-    plan, subjects = _whole(one, one.subjects(account, who.tenant), who)
+    if one.operation.budgets:  # one millionth at least: where nothing is left, nothing may be spent
+        estimate = max(1, estimate)
+    plan, subjects = _whole(one, one.subjects(account, who.tenant), who, estimate)
     return Ask(
         plan=plan,
         key=one.key(account, request_id),
@@ -107,7 +116,7 @@ def ask(
     )
 
 
-def _whole(one: Known, subjects: tuple[str, ...], who: Who) -> tuple[Plan, tuple[str, ...]]:
+def _whole(one: Known, subjects: tuple[str, ...], who: Who, estimate: int) -> tuple[Plan, tuple[str, ...]]:
     """The plan with the budgets that apply, and whose counters it speaks of."""
     found = list(subjects)
     found += [f"{scope}:{name}" for scope, name in zip(_SCOPES, who[1:5], strict=True) if name]
@@ -117,7 +126,7 @@ def _whole(one: Known, subjects: tuple[str, ...], who: Who) -> tuple[Plan, tuple
     for counted in budgets.effective().of(who):
         if counted.subject not in found:
             found.append(counted.subject)
-        ceiling = counted.ceilings[one.plan.rank]
+        ceiling = counted.ceiling(one.plan.rank, estimate)
         uses.append(Use(counted.limit, found.index(counted.subject), None, ceiling, tells=False))
     return _with_budgets(one.plan, tuple(uses)), tuple(found)
 
@@ -134,8 +143,7 @@ def _with_budgets(plan: Plan, uses: tuple[Use, ...]) -> Plan:
     if known is None:
         if len(_plans) >= _PLANS_KEPT:
             _plans.clear()
-        whole = Plan(plan.operation, plan.rank, plan.uses + uses, plan.fields, needs_token=plan.needs_token)
-        known = _plans[key] = (whole, uses)
+        known = _plans[key] = (plan.with_uses(plan.uses + uses), uses)
     return known[0]
 
 

@@ -22,6 +22,8 @@ SHORTLY = timedelta(seconds=1)
 """When another look may help, and nothing says when."""
 LONGEST = timedelta(minutes=1)
 """A queue is looked at after this long at the latest: an event that was missed heals, and its lanes stay in Redis."""
+_ALONE = "interaction:"
+"""Subjects of which hardly two wait at a time, and of which there may be very many."""
 OF_MANY, LONGEST_OF_MANY = timedelta(seconds=0.05), timedelta(minutes=20)
 """Where thousands wait, so long for each of them: such looks leave time to those that are due, and lanes live on."""
 
@@ -99,10 +101,11 @@ def lanes_of(decision: Decision | None, operation: str) -> frozenset[str]:
     """What it waits for, as newcomers are asked about it: limits that are full, or the operation itself."""
     if decision is None:
         return frozenset({operation})
-    lanes = {reading.limit.name for reading in decision.readings if reading.room_at is not None}
+    full = [reading for reading in decision.readings if reading.room_at is not None]
+    lanes = {reading.lane for reading in full if not reading.subject.startswith(_ALONE)}
     if decision.behind is not None:
         lanes.add(decision.behind)
-    if decision.holds or not lanes:
+    if not decision.ask.plan.budgeted and (decision.holds or not lanes):
         lanes.add(operation)
     return frozenset(lanes)
 
@@ -132,6 +135,17 @@ def stay_of(decision: Decision) -> Stay:
     """What had to stay after a decision."""
     operation = decision.ask.plan.operation
     return Stay(lanes_of(decision, operation), look_again_in(decision), reason_of(decision))
+
+
+def together(stays: Mapping[str, Stay]) -> dict[str, Stay]:
+    """Stays of kinds (an operation, or one for whoever it is made) as one of each operation."""
+    found: dict[str, Stay] = {}
+    for kind, stay in stays.items():
+        operation = kind.partition(" ")[0]
+        before = found.get(operation, stay)
+        waits = [one.look_again_in for one in (before, stay) if one.look_again_in is not None]
+        found[operation] = Stay(before.lanes | stay.lanes, min(waits, default=None), before.reason)
+    return found
 
 
 def lanes_after(

@@ -40,6 +40,12 @@ class Candidate:
         return self.submission.queue or spec.get(self.submission.task).queue
 
     @property
+    def kind(self) -> str:
+        """Where one of a kind has to stay, the others do: its operation, and for whom, where budgets decide."""
+        kind: str = self.row.kind if self.known.operation.budgets else self.row.operation
+        return kind
+
+    @property
     def lanes(self) -> frozenset[str]:
         """All that it may ever wait for."""
         return frozenset({self.known.operation.name, *self.known.operation.consumes})

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from app.admission import deferral_store, expiring, marking, operations, queues, release_jobs
-from app.admission.release_core import LONGEST, SHORTLY, Stay, bounded, ceiling, lanes_after, stay_of
+from app.admission.release_core import LONGEST, SHORTLY, Stay, bounded, ceiling, lanes_after, stay_of, together
 from app.admission.release_jobs import Candidate
 from app.catalog import COUNTER
 from app.errors import Invalid, NotFound
@@ -26,6 +26,9 @@ CHUNK = 200
 """Operations of one queue that go on in one turn: then it is the next queue's."""
 FIRST = 20
 """Of them, asked for first: most looks find that there is no room yet."""
+
+MOST_STAYS = 500
+"""Kinds of operations that are looked at in one turn though they have to stay."""
 
 DROPPED = "admission.dropped"
 LONGEST_REASON = 500
@@ -75,7 +78,7 @@ def serve(uow: UnitOfWork, account: str, held: Any, rooms: Rooms, *, longest: ti
 @dataclass(slots=True)
 class _Turn:
     """`there`: the operations that waited when it began, each with its most urgent rank. `stays`: those of which one
-    had to stay, and so all behind it. `full`: for what nobody else may be asked.
+    had to stay, and so all behind it; by kind where budgets decide. `full`: for what nobody else may be asked.
 
     `in_flight` is the job beside which none of its kind may go, `alone` the one that may be that, `is_open` while
     others of its kind depend on that; `last` is when the last one was let go.
@@ -103,13 +106,17 @@ class _Turn:
     def look(self) -> None:
         """Let go what may go, a chunk at the most; past what has to stay, what needs none of the same may go."""
         self.there = deferral_store.waiting_operations(self.uow, self.account)
-        while (names := sorted(self.there.keys() - self.stays.keys())) and self.released < CHUNK:
+        while (names := sorted(self.there.keys() - self.stays.keys())) and self._goes_on:
             size, stayed = CHUNK - self.released, len(self.stays)
-            rows = deferral_store.heads(self.uow, self.account, names, limit=size)
+            rows = deferral_store.heads(self.uow, self.account, names, limit=size, stay=self.stays)
             self.is_open = False
             self._serve(rows)
             if not self.is_open and (len(rows) < size or len(self.stays) == stayed):
                 return
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.released < CHUNK and len(self.stays) < MOST_STAYS
 
     def _serve(self, rows: Sequence[Any]) -> None:
         expired = [row for row in rows if row.is_expired]
@@ -134,7 +141,7 @@ class _Turn:
         for one, decision in zip(asked, decisions, strict=True):
             before = decision.before
             if decision.verdict is Verdict.WAIT:
-                self.stays.setdefault(one.row.operation, stay_of(decision))
+                self.stays.setdefault(one.kind, stay_of(decision))
                 self._free_place(one)
             elif before is not None and before.operation != one.row.operation:
                 bad.append((one.row, f"its id was given to {before.operation}, which went on"))
@@ -147,7 +154,7 @@ class _Turn:
     def _may_be_asked(self, one: Candidate) -> bool:
         """Is there a place for its job, and nothing before it that keeps it?"""
         name = one.row.operation
-        if name in self.stays:
+        if name in self.stays or one.kind in self.stays:
             return False
         if one.is_alone and self.in_flight is not None:
             self.stays[name] = Stay(frozenset({name}), SHORTLY, "the one before it, which is not done yet")
@@ -239,22 +246,24 @@ class _Turn:
         """Say what newcomers wait behind, and when to look again; or that nobody waits here any more."""
         waiting = deferral_store.waiting_operations(self.uow, self.account) if self.left else self.there
         everything = {name: queues.lanes_of_all(one) for name, one in operations.every().items()}
-        is_told = marking.tell({self.account: lanes_after(waiting, self.stays, everything)}, whole=True)
+        kept = together(self.stays)
+        is_told = marking.tell({self.account: lanes_after(waiting, kept, everything)}, whole=True)
         if not waiting and self.in_flight is None and is_told:
             deferral_store.delete(self.uow, self.account)
             return
-        stays = [stay for name, stay in self.stays.items() if name in waiting]
+        stays = [stay for name, stay in kept.items() if name in waiting]
+        unseen = self.released >= CHUNK or bool(waiting.keys() - kept.keys())
         deferral_store.put_back(
             self.uow,
             self.account,
             expiring.ranks_of(self.left),
-            wait=self._wait(waiting.keys() - self.stays.keys(), stays) if is_told else SHORTLY,
+            wait=self._wait(stays, unseen=unseen) if is_told else SHORTLY,
             released_at=self.last if self.released else None,
             in_flight=self.in_flight,
             blocked_by=stays[0].reason if stays else "",
         )
 
-    def _wait(self, unseen: set[str], stays: Sequence[Stay]) -> timedelta:
+    def _wait(self, stays: Sequence[Stay], *, unseen: bool) -> timedelta:
         """Until the next look: at once where there is more to be looked at."""
         if unseen:
             return timedelta()

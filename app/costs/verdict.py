@@ -97,9 +97,9 @@ def of(who: Who, rank: int, estimate: int = 0) -> Verdict:
     """
     counted = budgets.effective().of(who)
     subjects = tuple(dict.fromkeys([*(one.subject for one in counted), keys.EVERYBODY]))
-    uses = [Use(one.limit, subjects.index(one.subject), None, one.ceilings[rank]) for one in counted]
-    # One millionth at least: where nothing is left, nothing may be spent, whatever is expected.
-    ask = Ask(Plan("budgets", rank, uses), "verdict", subjects, estimate=max(1, estimate))
+    estimate = max(1, estimate)  # where nothing is left, nothing may be spent, whatever is expected
+    uses = [Use(one.limit, subjects.index(one.subject), None, one.ceiling(rank, estimate)) for one in counted]
+    ask = Ask(Plan("budgets", rank, uses), "verdict", subjects, estimate=estimate)
     return judge(counted, deciding.peek(ask), rank)
 
 

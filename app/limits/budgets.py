@@ -22,6 +22,7 @@ HOURS = {"day": 24, "week": 168, "month": 720}
 """Even hours of a period."""
 
 _BACKGROUND, _NORMAL = CLASSES.index("background"), CLASSES.index("normal")
+_HOUR = "_hour"
 _KEPT = 50_000
 """Subjects whose budgets are kept ready."""
 
@@ -36,6 +37,7 @@ __all__ = [
     "configure",
     "effective",
     "look_again",
+    "name_of",
 ]
 
 log = get_logger(__name__)
@@ -87,6 +89,10 @@ class Counted:
     limit: RateLimit
     ceilings: tuple[int, ...]
     is_throttle: bool = False
+
+    def ceiling(self, rank: int, estimate: int) -> int:
+        """Up to how much a class may go. What is throttled goes once in an hour, however much it is."""
+        return max(self.ceilings[rank], estimate) if self.is_throttle else self.ceilings[rank]
 
 
 class Effective:
@@ -158,6 +164,12 @@ def subject_of(scope: str, value: str) -> str:
     return keys.EVERYBODY if scope == "global" else f"{scope}:{value}"
 
 
+def name_of(counter: str) -> str:
+    """The budget that a counter, or the one of its hour, belongs to."""
+    name = counter.removeprefix(COUNTER)
+    return name[1:].removesuffix(_HOUR) if name.startswith("_") else name
+
+
 def ceilings(budget: Budget, amount: int) -> tuple[int, ...]:
     """Up to how much each class may go. What takes effect after a time of grace is left to a pause."""
     allowed = [MOST] * len(CLASSES)
@@ -194,7 +206,11 @@ def _throttle(budget: Budget, amount: int) -> RateLimit:
     """What throttled work may spend in an hour. Its name is no budget's counter: their names begin with a letter."""
     share = max(1, round(amount * budget.throttle_share / HOURS[budget.period]))
     return _made(
-        name=f"{COUNTER}_{budget.name}_hour", capacity=share / MICRO, window="calendar", period="hour", warn_at=(10.0,)
+        name=f"{COUNTER}_{budget.name}{_HOUR}",
+        capacity=share / MICRO,
+        window="calendar",
+        period="hour",
+        warn_at=(10.0,),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from app.catalog import RateLimit
+from app.catalog import COUNTER, RateLimit
 
 if TYPE_CHECKING:
     from app.limits.plans import Plan
@@ -92,6 +92,11 @@ class Reading:
     def share(self) -> float:
         """Used of the capacity: 1.0 is all of it."""
         return self.used / self.capacity if self.capacity else 1.0
+
+    @property
+    def lane(self) -> str:
+        """What others of the queue wait behind: the limit; the budget of this subject, as another's may have room."""
+        return f"{self.limit.name} {self.subject}" if self.limit.name.startswith(COUNTER) else self.limit.name
 
 
 @dataclass(frozen=True, slots=True)

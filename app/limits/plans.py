@@ -20,12 +20,13 @@ class Plan:
     """What one operation of one class uses, and which fields of the hash of holds concern it.
 
     One that is not `kept` counts for as long as its windows last and no longer: ids are not remembered, crossings not
-    told, and after a loss of Redis it begins at zero.
+    told, and after a loss of Redis it begins at zero. One that is `budgeted` waits behind those who wait for the same
+    budget of the same subject, and not behind its operation: others in its queue may have budgets with room.
 
     Keep it as long as the catalogue stays: its text is made anew only when a window's end has passed.
     """
 
-    __slots__ = ("_text", "_windows", "fields", "kept", "needs_token", "operation", "rank", "uses")
+    __slots__ = ("_text", "_windows", "budgeted", "fields", "kept", "needs_token", "operation", "rank", "uses")
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Plan:
         *,
         needs_token: bool = False,
         kept: bool = True,
+        budgeted: bool = False,
     ) -> None:
         self.operation = operation
         self.rank = rank
@@ -43,6 +45,7 @@ class Plan:
         self.fields = tuple(fields)
         self.needs_token = needs_token
         self.kept = kept
+        self.budgeted = budgeted
         self._text = (0.0, 0.0, b"")  # from when and until when it holds, in seconds since 1970
         self._windows: list[Window | None] = [None] * len(self.uses)
 
@@ -58,7 +61,19 @@ class Plan:
     def with_ceilings(self, ceilings: Sequence[int]) -> Plan:
         """The same, with another ceiling for each use."""
         uses = [replace(use, ceiling=ceiling) for use, ceiling in zip(self.uses, ceilings, strict=True)]
-        return Plan(self.operation, self.rank, uses, self.fields, needs_token=self.needs_token, kept=self.kept)
+        return self.with_uses(uses)
+
+    def with_uses(self, uses: Sequence[Use]) -> Plan:
+        """The same operation with other uses."""
+        return Plan(
+            self.operation,
+            self.rank,
+            uses,
+            self.fields,
+            needs_token=self.needs_token,
+            kept=self.kept,
+            budgeted=self.budgeted,
+        )
 
     def text(self, now: float) -> bytes:
         """JSON, for `decide.lua`; `now` is in seconds since 1970."""
@@ -91,6 +106,8 @@ class Plan:
             plan["n"] = True
         if not self.kept:
             plan["z"] = True
+        if self.budgeted:
+            plan["b"] = True
         text = json.dumps(plan, separators=(",", ":")).encode()
         self._text = (max(starts), min(ends), text)
         return text

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from app import clock
-from app.admission import admitting, outcomes, releasing, requests
+from app.admission import admitting, outcomes, pauses, releasing, requests
 from app.admission.answers import Answer
+from app.costs import verdict
 from app.errors import Invalid
 from app.infra import ids, redis
+from app.infra.db import unit_of_work
 from app.limits import budgets, keys, spending
 from app.limits.budgets import Changes, Override
 from app.limits.spending import Spent, Who
@@ -66,6 +68,10 @@ def ledger_of(ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch) -> It
 def admit(operation: str, estimate: float, **more: Any) -> Answer:
     body = {"operation": operation, "tenant": "acme", "estimate": estimate, **more}
     return admitting.admit([requests.parse(body, caller="somebody")])[0]
+
+
+def verdict_of(estimate: float) -> verdict.Verdict:
+    return verdict.of(Who("acme"), 3, round(estimate * 1_000_000))
 
 
 def spent(subject: str, budget: str) -> int:
@@ -147,3 +153,48 @@ def test_an_account_and_a_missing_estimate_are_named() -> None:
         ("account", "must be left out: think waits in its tenant's queue"),
         ("estimate", "is required: think spends money"),
     ]
+
+
+def test_what_is_expected_to_cost_nothing_waits_too_where_nothing_is_left() -> None:
+    record(str(ids.uuid7()), 5_000_000)
+    assert admit("dream", 0, on_wait="deny").reason == "budget"
+
+
+def test_one_operation_goes_in_each_throttled_hour_whatever_it_costs() -> None:
+    budgets.configure(lambda: Changes("slow", throttled=frozenset([("tenant_day", "tenant:acme")])))
+    assert verdict_of(0.05).outcome == "throttle"
+    assert admit("dream", 0.05).outcome == "allow", "an hour's part is $0.0208"
+    next_one = admit("dream", 0.05)
+    assert (next_one.outcome, next_one.reason) == ("wait", "budget")
+    assert next_one.detail.startswith("the budget tenant_day of tenant:acme in this hour: $0.05 of $0.05")
+    assert verdict_of(0.05).outcome == "wait"
+
+
+def test_work_waits_behind_those_of_the_same_budget_only(ledger_of: Ledger) -> None:
+    record(str(ids.uuid7()), 2_000_000, skill="content")
+    record(str(ids.uuid7()), 2_000_000, skill="intel")
+    assert admit("dream", 0.1, task=TASK, skill="content").reason == "budget"
+    assert admit("dream", 0.1, task=TASK, skill="intel").reason == "budget"
+    assert admit("dream", 0.1, skill="engage").outcome == "allow"
+    assert admit("dream", 0.1, skill="content").reason == "budget"
+    budgets.configure(lambda: Changes("raised", overrides=[Override("skill_day", "skill:intel", 4_000_000)]))
+    assert admit("dream", 0.1, skill="intel").reason == "queue", "others of the same budget came before"
+    ledger_of.sql("UPDATE deferral_queues SET next_try_at = now()")
+    releasing.release_due()
+    rows = ledger_of.sql("SELECT who ->> 'skill' AS skill, state FROM deferred_operations ORDER BY seq")
+    assert [(row.skill, row.state) for row in rows] == [
+        ("content", "waiting"),
+        ("intel", "released"),
+        ("content", "waiting"),
+        ("intel", "released"),
+    ]
+    [queue] = ledger_of.sql("SELECT next_try_at > now() + interval '1 second' AS later FROM deferral_queues")
+    assert queue.later, "and those that stay are not looked at again at once"
+    assert admit("dream", 0.1, skill="intel").outcome == "allow"
+
+
+def test_a_pause_of_one_skill_does_not_hold_up_the_others(ledger_of: Ledger) -> None:
+    with unit_of_work() as uow:
+        pauses.set_pause(uow, "skill:content", by="budget:skill_day", reason="used up", now=clock.now())
+    assert admit("dream", 0.1, task=TASK, skill="content").reason == "pause"
+    assert admit("dream", 0.1, skill="intel").outcome == "allow"

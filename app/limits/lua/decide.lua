@@ -7,8 +7,8 @@
 -- KEYS[2..] strings: states of the subjects (see common.lua)
 -- ARGV[1] the plan, JSON: {c = rank of the class, o = operation, k = milliseconds an id is remembered, f = fields of
 --   the hash of holds that concern the operation, n = true where it needs the account's token, z = true where nothing
---   is kept beyond the windows: no record of the id, no snapshot, and zero after a loss of Redis, l = limits}. A limit
---   is [name, place of its subject, ceiling for this class, capacity, cost (-1: the estimate), crossings, start, end,
+--   is kept beyond the windows: no record of the id, no snapshot, and zero after a loss of Redis, b = true where it does
+--   not wait behind others of its operation, l = limits}. A limit is [name, place of its subject, ceiling for this class, capacity, cost (-1: the estimate), crossings, start, end,
 --   end of the next window], or for a rolling one [..., crossings, width, buckets]; times in milliseconds, amounts in
 --   whole units of the limit's currency
 -- ARGV[2] one more field of the hash of holds, such as the tenant's
@@ -71,7 +71,14 @@ end
 
 local first = states[2]
 local waiting, behind = not releasing and first.q
-if waiting and waiting[operation] and waiting[operation] <= rank then behind = operation end
+if waiting and not plan.b and waiting[operation] and waiting[operation] <= rank then behind = operation end
+
+-- What others wait behind: a limit, or a budget of one subject, for somebody else's may have room.
+local function lane_of(limit)
+  if limit[1]:sub(1, 7) ~= 'budget_' then return limit[1] end
+  return limit[1] .. ' ' .. KEYS[limit[2] + 1]:sub(SUBJECT)
+end
+
 local counters, used_now, costs, rooms, over = {}, {}, {}, {}, false
 for place = 1, count_of_limits do
   local limit = limits[place]
@@ -120,7 +127,10 @@ for place = 1, count_of_limits do
     end
   end
   if room > 0 then over = true end
-  if waiting and waiting[name] and waiting[name] <= rank then behind = name end
+  if waiting then
+    local lane = lane_of(limit)
+    if waiting[lane] and waiting[lane] <= rank then behind = lane end
+  end
   counters[place], used_now[place], costs[place], rooms[place] = counter, used, cost, room
 end
 
@@ -131,9 +141,10 @@ if pass then
     first.h = here
   end
   for place = 2, #here do stayed[here[place]] = true end
-  if stayed[operation] then behind = operation end
+  if stayed[operation] and not plan.b then behind = operation end
   for place = 1, count_of_limits do
-    if stayed[limits[place][1]] then behind = limits[place][1] end
+    local lane = lane_of(limits[place])
+    if stayed[lane] then behind = lane end
   end
 end
 
@@ -146,10 +157,10 @@ if held or behind or over then
     end
   end
   if pass then -- only what is full is waited for: who needs the rest of what this one needs may pass
-    if not stayed[operation] then here[#here + 1] = operation end
+    if not stayed[operation] and not plan.b then here[#here + 1] = operation end
     for place = 1, count_of_limits do
-      local name = limits[place][1]
-      if rooms[place] > 0 and not held and not stayed[name] then here[#here + 1] = name end
+      local lane = lane_of(limits[place])
+      if rooms[place] > 0 and not held and not stayed[lane] then here[#here + 1] = lane end
     end
   end
   if counted or pass then
