@@ -13,7 +13,7 @@ from app.limits.core import Verdict
 from app.limits.spending import Who
 from app.limits.windows import window_at
 from tests.limits.conftest import Keeper
-from tests.limits.spender import call, counted_of, counter, reserve, spender
+from tests.limits.spender import BUDGETS, call, counted_of, counter, reserve, spender
 
 __all__ = ["spender"]
 
@@ -121,3 +121,15 @@ def test_what_nobody_gave_back_is_free_again_once_it_cannot_be_held_any_more(spe
     spending.agree(right)
     left = counter("tenant:acme", DAY)
     assert (left["u"], left.get("h")) == (70_000, None)
+
+
+def test_what_was_spent_in_another_kind_of_window_is_left_to_the_comparison_with_the_rows(spender: Keeper) -> None:
+    spending.record([call(4_000_000, TENANT)], b"a")
+    spender.catalogue(BUDGETS.replace("Asia/Kolkata", "America/New_York"))
+    spending.record([call(7, TENANT)], b"b")
+    assert counter("tenant:acme", DAY)["u"] == 7, "else it would be full all day where no call is in the new one"
+
+
+def test_an_interaction_is_stopped_without_a_time_of_grace(spender: Keeper) -> None:
+    shape = {"name": "own", "scope": "agent", "period": "interaction", "amount": 1, "grace_hours": 2}
+    assert budgets.ceilings(Budget.model_validate(shape), 1_000_000) == (1_000_000,) * 4

@@ -22,7 +22,8 @@ local now_text = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
 local now = tonumber(now_text)
 
 -- The counter of the window that `now` is in, and what is used: a window that is over becomes the window before. Where
--- the limit was another one until now, or the clock was set back, whatever may lie in this window is still counted.
+-- the limit was another one until now, or the clock was set back, whatever may lie in this window is still counted; but
+-- not of a budget: what is written down of this window is known better, within a minute (see agree.lua).
 local function calendar(counters, name, from, to)
   local counter = counters[name]
   if counter and counter.s == from and counter.e == to then return counter, counter.u end
@@ -38,7 +39,7 @@ local function calendar(counters, name, from, to)
       end
     elseif now < counter.s and counter.s - now < 60000 then -- set back a little: what is used counts for both
       return counter, counter.u + (before and before.e > now and before.u or 0)
-    else
+    elseif name:sub(1, 7) ~= 'budget_' then
       fresh.u = counter.u + (before and before.e > from and before.u or 0)
       fresh.n, fresh.r, fresh.d = counter.n, counter.r, counter.d
     end
