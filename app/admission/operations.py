@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,6 +40,14 @@ class Known:
     def line(self, account: str) -> str:
         """`PLATFORM/ACCOUNT`: whose queue it joins when it has to wait."""
         return keys.account(self.operation.platform, account).removeprefix("account:")
+
+
+def id_of(one: Known, given: str) -> str:
+    """An id as it is kept: that of a call as its record has it, however its letters are written."""
+    return given.lower() if one.operation.budgets and _UUID.fullmatch(given) else given
+
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def key_of(line: str, request_id: str) -> str:

@@ -109,7 +109,7 @@ def parse(body: object) -> Outcome:
         known=known,
         account=(given.tenant or NOBODY) if known.operation.budgets else given.account or "",
         tenant=given.tenant or "",
-        id=given.id,
+        id=None if given.id is None else operations.id_of(known, given.id),
         sent=_sent(given, known.operation.platform),
         cost=None if given.cost is None else round(given.cost * MICRO),
         refund=given.refund,

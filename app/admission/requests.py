@@ -134,7 +134,7 @@ def parse(body: object, *, caller: str, is_tried: bool = False) -> Request:
         known=known,
         account=_account(given, known),
         who=_who(given),
-        id=given.id or str(uuid7()),
+        id=str(uuid7()) if given.id is None else operations.id_of(known, given.id),
         given_id=given.id is not None,
         estimate=round((given.estimate or 0) * MICRO),
         defers=given.on_wait == "defer",

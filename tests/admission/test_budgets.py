@@ -198,3 +198,12 @@ def test_a_pause_of_one_skill_does_not_hold_up_the_others(ledger_of: Ledger) -> 
         pauses.set_pause(uow, "skill:content", by="budget:skill_day", reason="used up", now=clock.now())
     assert admit("dream", 0.1, task=TASK, skill="content").reason == "pause"
     assert admit("dream", 0.1, skill="intel").outcome == "allow"
+
+
+def test_an_id_is_the_one_of_its_call_however_its_letters_are_written() -> None:
+    identifier = str(ids.uuid7())
+    assert admit("think", 0.4, id=identifier.upper()).request.id == identifier
+    record(identifier, 150_000)
+    assert spent("tenant:acme", "tenant_day") == 150_000
+    body = {"operation": "think", "tenant": "acme", "id": identifier.upper(), "cost": 0.1}
+    assert outcomes.report([outcomes.parse(body)])[0].settled is False, "its call came before"
