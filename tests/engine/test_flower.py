@@ -23,7 +23,7 @@ def flower_listens(stack: Stack) -> None:
 
 def ask(stack: Stack, path: str, *, auth: bool = True) -> httpx.Response:
     credentials = ("admin", adminkey.load_or_create(settings())) if auth else None
-    return httpx.get(f"http://127.0.0.1:{stack.flower_port}{path}", auth=credentials, timeout=10)
+    return httpx.get(f"http://127.0.0.1:{stack.flower_port}{path}", auth=credentials, timeout=10, verify=False)
 
 
 def shown(stack: Stack, job_id: Any, state: str) -> dict[str, Any]:

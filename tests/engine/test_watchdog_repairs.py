@@ -73,11 +73,12 @@ class Repaired(Product):
     def run_of(self, service: str) -> dict[str, Any]:
         """Its last run, once it has ended."""
 
-        def ended() -> Any:
-            return next((run for run in self.runs("--service", service)[:1] if run["state"] == "ended"), None)
+        def has_ended() -> bool:
+            runs = self.stack.api("recovery/runs", service=service)["runs"]
+            return bool(runs) and runs[0]["state"] == "ended"
 
-        found: dict[str, Any] = eventually(ended, within=60, what=lambda: f"a run of {service}: {self.runs()}")
-        return found
+        eventually(has_ended, within=60, what=lambda: f"a run of {service}: {self.runs()}")
+        return self.runs("--service", service)[0]
 
     def heard(self, service: str) -> list[tuple[str, str, str]]:
         """(status, alert, what was done) of every message about a service, in order."""

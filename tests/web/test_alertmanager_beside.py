@@ -111,7 +111,7 @@ def both(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: Te
         [program, *arguments, f"--web.listen-address={address}"], stderr=subprocess.DEVNULL, cwd=tmp_path
     )
     try:
-        with httpx.Client(base_url=f"http://{address}") as real:
+        with httpx.Client(base_url=f"http://{address}", verify=False) as real:
             until(lambda: is_ready(real), what="the real Alertmanager")
             yield Both(client, real)
     finally:
