@@ -114,7 +114,8 @@ def end(uow: UnitOfWork, provider: str, model: str, now: datetime, *, by: str, t
 def _tell(uow: UnitOfWork, price: Price, kind: str) -> None:
     facts = {"by": price.set_by, "tenant": price.tenant, "note": price.note, **dollars(price.rates)}
     signals.record(uow, kind, price.name, facts=facts)
-    unknown_models.forget_priced(uow, price_table.read(uow.session), clock.now(), tenant=price.tenant)
+    if price.tenant:  # of everybody's the model is forgotten when its calls are priced: app/costs/repricing.py
+        unknown_models.forget_priced(uow, price_table.read(uow.session), clock.now(), tenant=price.tenant)
     uow.after_commit(price_table.outdate)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import text
 
 from app import clock
-from app.costs import price_import, price_table, unknown_models
+from app.costs import price_import, price_table, turns, unknown_models
 from app.costs.price_table import PriceTable
 from app.costs.pricing import Tokens
 from app.infra import ids
@@ -25,7 +25,8 @@ PAST = timedelta(days=31)
 
 _HOURS = """
     SELECT DISTINCT start_at FROM cost_hours
-     WHERE dimension = 'model' AND name = :name AND unpriced > 0 AND start_at >= :since ORDER BY start_at"""
+     WHERE dimension = 'model' AND name = :name AND unpriced > 0 AND start_at > :since - interval '1 hour'
+     ORDER BY start_at"""
 
 _TAKE = f"""
     SELECT id, at, tenant, input_tokens, cached_tokens, cache_write_tokens, output_tokens FROM cost_tracking
@@ -81,6 +82,7 @@ def _hour(table: PriceTable, provider: str, model: str, begins: datetime, hour: 
     after = ids.floor(begins)
     while True:
         with unit_of_work() as uow:
+            turns.beside(uow)
             rows = uow.execute(_TAKE, **key, after=after).all()
             if not rows:
                 return
@@ -112,9 +114,17 @@ def keep() -> None:
     with read_only() as session:
         table = price_table.read(session)
         unknown = session.execute(text("SELECT provider, model FROM cost_models")).all()
-    for row in unknown:
-        if unknown_models.has_price(table, row.provider, row.model, now):
-            reprice(row.provider, row.model, now - PAST)
+    priced = [tuple(row) for row in unknown if unknown_models.has_price(table, *row, now)]
+    _reprice_all(priced, now)
+    if priced:
+        # Whoever writes such a call after this notes its model anew; those written meanwhile are priced here.
+        with turns.alone() as uow:
+            forgotten = unknown_models.forget_priced(uow, table, now)
+        _reprice_all(forgotten, now)
     with unit_of_work() as uow:
-        unknown_models.forget_priced(uow, table, now)
         unknown_models.tell(uow)
+
+
+def _reprice_all(models: Iterable[tuple[str, str]], now: datetime) -> None:
+    for provider, model in models:
+        reprice(provider, model, now - PAST)

@@ -48,9 +48,14 @@ def writing(connection: Connection) -> Iterator[None]:
             _let_go(connection, f"SELECT pg_advisory_unlock_shared({_WRITE})")
 
 
+def beside(uow: UnitOfWork) -> None:
+    """Change calls and their roll-ups in this transaction: beside others who do, and while nobody is alone."""
+    uow.execute(f"SELECT pg_advisory_xact_lock_shared({_WRITE})")
+
+
 @contextmanager
 def alone() -> Iterator[UnitOfWork]:
-    """One transaction, from whose beginning to whose end nobody writes calls down, nor takes any out of the stream.
+    """One transaction during which nobody writes or prices calls, or takes any out of the stream.
 
     Waits for those who are at it, as long as the lock time-out allows. Raises Transient.
     """

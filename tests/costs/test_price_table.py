@@ -164,10 +164,11 @@ def test_calls_of_a_model_that_gets_a_price_are_priced_and_its_people_told_once(
     assert kinds()[1:] == ["costs.model_unknown", "costs.model_unknown"]
     assert repricing.reprice("openai", "gpt", now - repricing.PAST).calls == 0
     made = put(now=now)
-    assert kinds()[3:] == ["costs.price_set", "costs.model_priced"]
-    done = repricing.reprice("openai", "gpt", now - repricing.PAST)
+    done = repricing.reprice("openai", "gpt", now)
     assert (done.calls, done.micro) == (3, 1_000_000 + 2_000_000 + 6)
     assert repricing.reprice("openai", "gpt", now - repricing.PAST).calls == 0
+    repricing.keep()
+    assert kinds()[3:] == ["costs.price_set", "costs.model_priced"]
     with read_only() as session:
         calls = session.execute(db.text("SELECT cost_micro_usd, priced, price_id FROM cost_tracking ORDER BY 1")).all()
         sums = session.execute(
