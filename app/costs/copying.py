@@ -45,8 +45,8 @@ _TYPED = "(" + ", ".join(f"%s::{_TYPES.get(column, 'text')}" for column in COLUM
 
 
 def lines_of(payloads: Iterable[bytes]) -> list[bytes]:
-    """Rows by their ids, each id once."""
-    found = {line[:_ID]: line for payload in payloads for line in payload.split(b"\n") if line}
+    """Rows by their ids, each id once: the first one, which is what budgets counted."""
+    found = {line[:_ID]: line for payload in reversed([*payloads]) for line in reversed(payload.split(b"\n")) if line}
     return [found[identifier] for identifier in sorted(found)]
 
 

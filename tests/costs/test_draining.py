@@ -45,6 +45,15 @@ def test_a_call_that_comes_twice_is_written_and_added_up_once(drain: Drain) -> N
     assert drain.rollups() == added_up(calls)
 
 
+def test_of_calls_with_one_id_the_first_counts_as_it_did_in_budgets(drain: Drain) -> None:
+    first = call(cost=1)
+    other = first._replace(cost_micro_usd=7, model="another")
+    drain.send([first, other])
+    drain.send([other])
+    assert draining.drain().calls == 1
+    assert drain.rollups() == added_up([other, first])
+
+
 def test_an_entry_that_was_committed_and_not_deleted_changes_nothing(drain: Drain) -> None:
     calls = [call(cost=0.1) for _ in range(5)]
     drain.send(calls)
