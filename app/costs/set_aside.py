@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.costs import recording
 from app.errors import Conflict, Invalid, NotFound, Problem
 from app.infra import ids
-from app.infra.db import UnitOfWork, read_only, unit_of_work
+from app.infra.db import UnitOfWork, unit_of_work
 from app.infra.plain import plain
 from app.infra.text import storable
 
@@ -72,13 +72,13 @@ def replay(identifier: UUID, *, by: str, now: datetime, force: bool = False) -> 
     It is written down before it is said to be replayed: whatever fails leaves it waiting, and what is replayed twice is
     known by its id. Raises NotFound, Conflict where somebody dealt with it, Invalid where it cannot be recorded.
     """
-    with read_only() as session:
-        found = get(session, identifier)
-    _refuse_done(found)
-    if not force:
-        _refuse_outside(found, now)
-    recording.replay(dict(found.call or {}), force=force)
-    return _end(identifier, by, now, "replayed")
+    with unit_of_work() as uow:  # held until it is recorded, so that nobody drops it meanwhile
+        found = _locked(uow, identifier)
+        _refuse_done(found)
+        if not force:
+            _refuse_outside(found, now)
+        recording.replay(dict(found.call or {}), force=force)
+        return _end(uow, identifier, by, now, "replayed")
 
 
 def drop(identifier: UUID, *, by: str, now: datetime, why: str) -> Found:
@@ -86,20 +86,20 @@ def drop(identifier: UUID, *, by: str, now: datetime, why: str) -> Found:
     reason = storable(why.strip(), limit=LONGEST_REASON)
     if not reason:
         raise Invalid([Problem("reason", "must say why the call is not counted")])
-    return _end(identifier, by, now, f"dropped: {reason}")
-
-
-def _end(identifier: UUID, by: str, now: datetime, outcome: str) -> Found:
     with unit_of_work() as uow:
         _refuse_done(_locked(uow, identifier))
-        uow.execute(
-            "UPDATE cost_set_aside SET replayed_at = :now, replayed_by = :by, outcome = :outcome WHERE id = :id",
-            id=identifier,
-            now=now,
-            by=storable(by, limit=LONGEST_REASON),
-            outcome=outcome,
-        )
-        return get(uow.session, identifier)
+        return _end(uow, identifier, by, now, f"dropped: {reason}")
+
+
+def _end(uow: UnitOfWork, identifier: UUID, by: str, now: datetime, outcome: str) -> Found:
+    uow.execute(
+        "UPDATE cost_set_aside SET replayed_at = :now, replayed_by = :by, outcome = :outcome WHERE id = :id",
+        id=identifier,
+        now=now,
+        by=storable(by, limit=LONGEST_REASON),
+        outcome=outcome,
+    )
+    return get(uow.session, identifier)
 
 
 def _locked(uow: UnitOfWork, identifier: UUID) -> Found:
@@ -120,7 +120,9 @@ def _refuse_done(found: Found) -> None:
 def _refuse_outside(found: Found, now: datetime) -> None:
     try:
         at = ids.time_of(UUID(str((found.call or {}).get("id"))))
-    except (ValueError, OverflowError):
+    except ValueError:
         return
+    except OverflowError:  # beyond the calendar's end
+        at = datetime.max.replace(tzinfo=UTC)
     if not now - recording.PAST <= at <= now + recording.AHEAD:
         raise Invalid([Problem("force", "is needed: the time of its id lies too far back or ahead")], subject="replay")

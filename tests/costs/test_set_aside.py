@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,13 +11,14 @@ from uuid import UUID
 import pytest
 
 from app import clock
-from app.costs import draining, packing, recording, set_aside
+from app.costs import draining, packing, recording, set_aside, turns
 from app.costs.packing import Aside
 from app.errors import Conflict, Invalid, NotFound
 from app.infra import ids
 from app.infra.db import read_only
 from tests.costs.conftest import Drain, added_up
 from tests.costs.sent import body, call
+from tests.fixtures.waiting import until
 
 
 def waiting(**how: Any) -> list[set_aside.Found]:
@@ -80,6 +82,30 @@ def test_what_still_cannot_be_recorded_waits_as_it_was(drain: Drain) -> None:
         assert set_aside.get(session, again.id).call["user"] == "x" * 10  # type: ignore[index]
     with pytest.raises(Invalid):
         set_aside.drop(first.id, by="ann", now=clock.now(), why=" ")
+
+
+def test_a_time_beyond_the_calendar_is_not_replayed_only_to_be_set_aside_again(drain: Drain) -> None:
+    far = put(drain, body(id="ffffffff-ffff-7fff-bfff-ffffffffffff"), "from_the_future")
+    for force in (False, True):
+        with pytest.raises(Invalid):
+            set_aside.replay(far, by="ann", now=clock.now(), force=force)
+    assert [one.id for one in waiting()] == [far]
+
+
+def test_nobody_drops_a_call_while_it_is_being_replayed(drain: Drain) -> None:
+    one = put(drain, body(), "refused")
+    now = clock.now()
+    with ThreadPoolExecutor(2) as threads:
+        with turns.alone():  # the replay waits for its turn to write
+            replayed = threads.submit(set_aside.replay, one, by="ann", now=now)
+            waits = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = :kind"
+            until(lambda: drain.sql(waits, kind="advisory"))
+            dropped = threads.submit(set_aside.drop, one, by="bob", now=now, why="a test")
+            until(lambda: drain.sql(waits, kind="transactionid"))
+        assert replayed.result().outcome == "replayed"
+        with pytest.raises(Conflict):
+            dropped.result()
+    assert drain.count() == 1
 
 
 def test_they_are_listed_newest_first_by_pages_and_by_reason(drain: Drain) -> None:
