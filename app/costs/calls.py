@@ -26,6 +26,9 @@ _LONGEST_NUMBER = 100
 _MOST_PROBLEMS = 30
 """That are named of one call."""
 
+_MOST_READ = 1_000
+"""Of more problems none is read: a body full of unknown members would take a gigabyte."""
+
 _SAID = {
     "id": "must be a UUIDv7, in its usual form with dashes",
     "text": "must be one line without control characters",
@@ -203,6 +206,8 @@ def _micro(dollars: float) -> int:
 
 def _problems(error: ValidationError, item: object) -> list[Problem]:
     """Everything that is wrong with a call whose shape is wrong: also how its good counts go together."""
+    if error.error_count() > _MOST_READ:
+        return [Problem("body", f"has {error.error_count():,} members that are wrong or unknown")]
     found = [
         Problem(_field(one["loc"]), _said(one["type"], one["loc"], one["msg"]))
         for one in error.errors(include_input=False, include_url=False, include_context=False)

@@ -164,6 +164,18 @@ def test_an_unknown_member_is_named_and_never_more_than_can_be_read() -> None:
     assert max(len(error["field"]) for error in rejected["errors"]) == 120
 
 
+def test_of_very_many_mistakes_none_is_read() -> None:
+    for wrong in (
+        body(**{f"x{place}": 1 for place in range(1001)}),
+        body(tags={f"x{place}": 1 for place in range(1001)}),
+    ):
+        [rejected] = parse(batch([wrong, body()])).rejected
+        assert rejected == {
+            "index": 0,
+            "errors": [{"field": "body", "message": "has 1,001 members that are wrong or unknown"}],
+        }
+
+
 def test_a_broken_text_is_the_fault_of_its_call_only() -> None:
     raw = batch([body(), body(user="MARK"), body()])
     for broken in (b"\\ud800", b"\xff\xfe", b"\\udfff\\ud800"):
