@@ -114,7 +114,9 @@ def keep() -> None:
     with read_only() as session:
         table = price_table.read(session)
         unknown = session.execute(text("SELECT provider, model FROM cost_models")).all()
-    priced = [tuple(row) for row in unknown if unknown_models.has_price(table, *row, now)]
+    priced = [
+        (row.provider, row.model) for row in unknown if unknown_models.has_price(table, row.provider, row.model, now)
+    ]
     _reprice_all(priced, now)
     if priced:
         # Whoever writes such a call after this notes its model anew; those written meanwhile are priced here.
