@@ -40,6 +40,9 @@ CROSSINGS = f"{ROOT}crossings"
 LEASES = f"{ROOT}leases"
 """Sorted set of record keys by the end of their lease in ms: reservations that nobody settled yet."""
 
+RESERVING = f"{ROOT}reserving"
+"""String that is there while money may be reserved under an id (lua/decide.lua)."""
+
 CALLS = f"{PREFIX}costs:calls"
 """Stream: LLM calls that were recorded and are not in Postgres yet (lua/spend.lua)."""
 

@@ -20,7 +20,7 @@ from app.limits.plans import crossings
 from app.limits.windows import Window, bucket_of, window_at
 from app.limits.wire import Script
 
-AT_ONCE = 1000
+AT_ONCE = 500
 """Calls that one run of the script takes: Redis does nothing else meanwhile."""
 
 SEEN_MOST = 200_000

@@ -79,11 +79,11 @@ def test_calls_are_in_the_stream_once(house: Ledger) -> None:
     assert packing.calls_of(entry.payload) == [one, two, one]
 
 
-def test_more_than_a_thousand_calls_are_several_entries(house: Ledger) -> None:
-    given = [call(cost=0.001) for _ in range(2100)]
-    assert record(*given) == Outcome(2100, 0, ())
+def test_more_than_five_hundred_calls_are_several_entries(house: Ledger) -> None:
+    given = [call(cost=0.001) for _ in range(1100)]
+    assert record(*given) == Outcome(1100, 0, ())
     found = [packing.calls_of(entry.payload) for entry in spending.entries(10)]
-    assert [len(part) for part in found] == [1000, 1000, 100]
+    assert [len(part) for part in found] == [500, 500, 100]
     assert [one for part in found for one in part] == given
 
 

@@ -227,7 +227,10 @@ if not peeking then
       lived = math.max(lived, 2 * lease)
       redis.call('ZADD', 'smm:limits:leases', now + lease, KEYS[1])
     end
-    if spent then more = more .. ',"m":' .. cjson.encode(spent) end
+    if spent then
+      more = more .. ',"m":' .. cjson.encode(spent)
+      redis.call('SET', 'smm:limits:reserving', '1', 'PX', lived + 86400000) -- ids may be kept longer than at first
+    end
     local kept = '{"o":"' .. operation .. '","at":' .. now_text .. more .. ',"t":[' .. table.concat(taken, ',') .. ']}'
     redis.call('SET', KEYS[1], kept, 'PX', lived)
   end

@@ -6,13 +6,13 @@
 --   time is, w = whose queue each would wait in, from 1, o = those: accounts without a platform, f = the groups: lists of
 --   counters, from 1, l = the counters: [name, place of its subject, from 1, capacity, crossings, start, end, true], or
 --   for a rolling one [name, place, capacity, crossings, width, buckets], k = milliseconds an id that was reserved for is
---   remembered, m = ids that are known of one minute at most, x = true: append also where every id is known, b = bytes
+--   remembered, m = ids that are known of one minute or so at most, x = true: append also where every id is known, b = bytes
 --   that the stream may hold, n = kind}
 -- ARGV[2] the payload
 -- Returns JSON: {v = "done" | "full" | "lost" | "unknown" | "clock", t = the server's time, e = the entry or null,
 --   f = calls that were new, d = calls that were known, x = crossings that were noted}
--- Ids are known for ten minutes, by the minute in them: smm:costs:seen:MINUTE, sets. What is counted twice after that is
--- put right when counters are compared with the roll-ups.
+-- Ids are known for ten minutes, in sets by their first eight digits, 65 seconds' worth: smm:costs:seen:DIGITS. What is
+-- counted twice after that is put right when counters are compared with the roll-ups.
 local SEEN_FOR, RESERVED = 600000, 'smm:limits:id:-/'
 local given, payload = cjson.decode(ARGV[1]), ARGV[2]
 local ids, amounts, groups, lists_of, lists = given.e, given.a, given.g, given.f, given.l
@@ -108,38 +108,47 @@ local function settle(record, cost, group)
   return done
 end
 
-local reserved = {}
-for first = 1, #ids, 1000 do
+-- While nothing is reserved, no id has to be looked up.
+local reserved, is_reserving = {}, redis.call('EXISTS', 'smm:limits:reserving') == 1
+local function record_of(place) return RESERVED .. given.o[given.w[place]] .. '\31' .. ids[place] end
+for first = 1, is_reserving and #ids or 0, 1000 do
   local names = {}
-  for place = first, math.min(first + 999, #ids) do names[#names + 1] = RESERVED .. given.o[given.w[place]] .. '\31' .. ids[place] end
+  for place = first, math.min(first + 999, #ids) do names[#names + 1] = record_of(place) end
   for place, raw in ipairs(redis.call('MGET', unpack(names))) do
     if raw then reserved[first + place - 1] = raw end
   end
 end
 
-local sets = {}
-local function is_new(id)
-  local minute = math.floor(tonumber(id:sub(1, 8) .. id:sub(10, 13), 16) / 60000)
-  local set = sets[minute]
-  if not set then
-    local key = 'smm:costs:seen:' .. string.format('%.0f', minute)
-    set = {key, redis.call('SCARD', key)}
-    sets[minute] = set
+-- Which of the ids were known, and all of them are from now on; of one that comes twice here, the second one is known.
+local sets, is_known, is_mine = {}, {}, {}
+for _, id in ipairs(ids) do
+  local name = id:sub(1, 8)
+  local set = sets[name] or {}
+  sets[name], set[#set + 1] = set, id
+end
+for name, all in pairs(sets) do
+  local key, new = 'smm:costs:seen:' .. name, {}
+  for first = 1, #all, 1000 do
+    local part = {unpack(all, first, math.min(first + 999, #all))}
+    for place, found in ipairs(redis.call('SMISMEMBER', key, unpack(part))) do
+      if found == 1 then is_known[part[place]] = true else new[#new + 1] = part[place] end
+    end
   end
-  if set[2] >= given.m then return redis.call('SISMEMBER', set[1], id) == 0 end
-  if redis.call('SADD', set[1], id) == 0 then return false end
-  if set[2] == 0 then redis.call('PEXPIRE', set[1], SEEN_FOR) end
-  set[2] = set[2] + 1
-  return true
+  local before = #new > 0 and redis.call('SCARD', key) or given.m
+  for first = 1, before < given.m and #new or 0, 1000 do
+    redis.call('SADD', key, unpack(new, first, math.min(first + 999, #new)))
+  end
+  if before == 0 then redis.call('PEXPIRE', key, SEEN_FOR) end
 end
 
 local sums, fresh, records = {}, 0, {}
 for place, id in ipairs(ids) do
   local amount, group, done = amounts[place], lists_of[groups[place]], nil
-  local key = RESERVED .. given.o[given.w[place]] .. '\31' .. id
-  local record = reserved[place] and (records[key] or cjson.decode(reserved[place]))
+  local key = reserved[place] and record_of(place)
+  local record = key and (records[key] or cjson.decode(reserved[place]))
   if record and record.w then record = nil end
-  local is_fresh = is_new(id)
+  local is_fresh = not (is_known[id] or is_mine[id])
+  is_mine[id] = true
   if record then
     is_fresh = record.z ~= 'recorded'
     if is_fresh then
