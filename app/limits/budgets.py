@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress
 from typing import Any, NamedTuple
 
 from app import catalog, clock
@@ -23,6 +24,7 @@ HOURS = {"day": 24, "week": 168, "month": 720}
 
 _BACKGROUND, _NORMAL = CLASSES.index("background"), CLASSES.index("normal")
 _HOUR = "_hour"
+_INTERACTION = "interaction"
 _KEPT = 50_000
 """Subjects whose budgets are kept ready."""
 
@@ -108,6 +110,13 @@ class Effective:
         self._amounts = {(one.name, one.subject): one.amount for one in self.changes.overrides}
         self._limits: dict[tuple[str, int, str, bool], RateLimit] = {}
         self._kept: dict[tuple[str, str], tuple[Counted, ...]] = {}
+        scopes = {_INTERACTION if one.period == _INTERACTION else one.scope for one in self.budgets.values()}
+        self._scopes = frozenset(scopes)
+        self._told_apart = [name in scopes or (name == "agent" and _INTERACTION in scopes) for name in Who._fields]
+
+    def alike(self, who: Who) -> tuple[str, ...]:
+        """The names of those that are told apart: of whom they are the same, the same budgets count."""
+        return tuple(compress(who, self._told_apart))
 
     def of(self, who: Who) -> tuple[Counted, ...]:
         """Every budget that a call for `who` counts in, the widest scope first."""
@@ -119,9 +128,9 @@ class Effective:
             ("agent", who.agent),
             ("skill", who.skill),
         ):
-            if value:
+            if value and scope in self._scopes:
                 found += self._of(scope, value)
-        if who.agent and who.interaction:
+        if who.agent and who.interaction and _INTERACTION in self._scopes:
             found += self._of("interaction", f"{who.agent}/{who.interaction}")
         return found
 

@@ -128,16 +128,17 @@ class _Sheet:
         self._starts: list[float] = []
         self._groups: dict[Any, int] = {}
         self._lists: list[list[int]] = []
-        self._known: dict[Who, tuple[int, float]] = {}
+        self._known: dict[tuple[str, ...], tuple[int, float]] = {}
 
     def call(self, calls: Sequence[Spent], payload: bytes, *, kind: str, always: bool, now: float) -> Call:
         self._begin(now)
+        known = [self._effective.alike(one.who) for one in calls]
         owners: dict[str, int] = {}
         given = {
             "e": [one.id for one in calls],
             "a": [one.amount or 0 for one in calls],
-            "g": [self._group(one.who, one.at) for one in calls],
-            "h": [self._known[one.who][0] for one in calls],
+            "g": [self._group(one, alike) for one, alike in zip(calls, known, strict=True)],
+            "h": [self._known[alike][0] for alike in known],
             "w": [owners.setdefault(one.who.tenant, len(owners) + 1) for one in calls],
             "o": [tenant or NOBODY for tenant in owners],
             "f": self._lists,
@@ -151,12 +152,12 @@ class _Sheet:
         states = [keys.STATE + subject for subject in self.subjects]
         return [keys.CALLS, *states], [json.dumps(given, separators=(",", ":")).encode(), payload]
 
-    def _group(self, who: Who, at: float) -> int:
+    def _group(self, call: Spent, alike: tuple[str, ...]) -> int:
         """Its group. A call of a window that is over counts in the others only."""
-        known = self._known.get(who)
+        at, known = call.at, self._known.get(alike)
         if known is None:
-            places = [self._counter(one) for one in self._effective.of(who)]
-            known = self._known[who] = (
+            places = [self._counter(one) for one in self._effective.of(call.who)]
+            known = self._known[alike] = (
                 self._number(tuple(places)),
                 max((self._starts[place - 1] for place in places), default=0.0),
             )
