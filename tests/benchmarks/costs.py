@@ -1,6 +1,7 @@
 """Recording LLM calls end to end beside a bare COPY of the same rows, and beside a Celery task and INSERT for each.
 
 COUNT=1000000 make bench NAME=costs
+BUDGETS=five make bench NAME=costs      # of all, tenants, users, agents and departments, instead of tenants alone
 """
 
 from __future__ import annotations
@@ -25,10 +26,23 @@ from app.infra.db import engine as database
 from app.infra.db import execute_once, unit_of_work
 from app.jobs.upkeep import make_partitions
 from app.limits import rebuild, spending
+from tests.benchmarks import costs_single
 from tests.benchmarks.admission import web
-from tests.benchmarks.costs_single import CATALOG
 from tests.benchmarks.support import Figure, engine, machine, servers, show, wait_until
 
+SHIPPED = """
+[services.redis]
+kind = "redis"
+
+[budgets.tenant_day]
+scope = "tenant"
+period = "day"
+amount = 1000000
+
+[http.default]
+rate = 0
+"""
+CATALOG = costs_single.CATALOG if os.environ.get("BUDGETS") == "five" else SHIPPED
 COUNT = int(os.environ.get("COUNT", "100000"))
 BATCH = 500
 POSTERS = 4
