@@ -27,6 +27,8 @@ _INSERT = """
      ORDER BY id
     ON CONFLICT DO NOTHING RETURNING reason"""
 
+_KNOWN = "SELECT id FROM cost_set_aside WHERE id = ANY(CAST(:ids AS uuid[]))"
+
 
 class SetAside(NamedTuple):
     """One of them. `event_id`: of the call, as far as it is known; `call`: whole, as it could be sent again."""
@@ -44,9 +46,16 @@ def of_entry(entry_id: str, payload: bytes) -> list[SetAside]:
     return [_of_line(_named(entry_id, place), line) for place, line in enumerate(payload.split(b"\n")) if line]
 
 
+def not_refused(uow: UnitOfWork, entry_id: str, lines: Sequence[bytes]) -> list[bytes]:
+    """Rows of an entry without those that a pass has set aside which ended before it was through."""
+    named = {line: _named(entry_id, _identifier(line)) for line in lines}
+    known = set(uow.execute(_KNOWN, ids=[str(identifier) for identifier in named.values()]).scalars())
+    return [line for line in lines if named[line] not in known]
+
+
 def refused(entry_id: str, line: bytes, why: str) -> SetAside:
     """A row that Postgres would not have."""
-    identifier = line[:36].decode("utf-8", "replace")
+    identifier = _identifier(line)
     try:
         [call] = packing.unpack(line)
     except (ValueError, TypeError):  # neither ours: the text as it came
@@ -87,6 +96,10 @@ def _of_line(identifier: UUID, line: bytes) -> SetAside:
 
 def _as_text(identifier: UUID, line: bytes) -> SetAside:
     return SetAside(identifier, "unreadable", "", "", "drain", {"line": line.decode("utf-8", "replace")})
+
+
+def _identifier(line: bytes) -> str:
+    return line[:36].decode("utf-8", "replace")
 
 
 def _named(entry_id: str, place: int | str) -> UUID:

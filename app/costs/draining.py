@@ -120,11 +120,12 @@ def _written(connection: Connection, entries: Sequence[Entry], *, expect_new: bo
 
 
 def _sifted(connection: Connection, entry: Entry) -> Kept:
-    """The good rows of one entry; each bad one is set aside."""
+    """The good rows of one entry; each bad one is set aside. What a killed pass has done is not done again."""
     if entry.kind == ASIDE:
         return _kept(connection, (), asides.unreadable(entry.id, entry.payload), expect_new=False)
     done = Kept()
-    waiting = [copying.lines_of([entry.payload])]
+    with unit_of_work(connection) as uow:
+        waiting = [asides.not_refused(uow, entry.id, copying.lines_of([entry.payload]))]
     while waiting:
         lines = waiting.pop()
         found, why = _tried(connection, lines, (), expect_new=False)

@@ -129,6 +129,23 @@ def test_a_bad_row_is_set_aside_whole_and_all_others_are_kept(drain: Drain) -> N
     assert entry not in {one.id for one in spending.entries(10)}
 
 
+def test_an_entry_of_bad_rows_is_gone_through_once_however_many_passes_it_takes(drain: Drain) -> None:
+    drain.put("calls", packing.rows([call() for _ in range(40)]).replace(b"\n", b"\tmore\n"))
+    [entry] = spending.entries(1)
+
+    def transactions() -> int:
+        latest = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS n"
+        before = drain.sql(latest)[0].n
+        with turns.connected() as connection:
+            draining._sifted(connection, entry)
+        return int(drain.sql(latest)[0].n - before)
+
+    assert transactions() > 40
+    assert transactions() < 20
+    assert draining.drain().set_aside == {}
+    assert (len(drain.set_aside()), spending.backlog().entries) == (40, 0)
+
+
 def test_a_name_too_long_for_an_index_is_the_rows_fault(drain: Drain) -> None:
     import random
 
