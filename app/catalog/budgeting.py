@@ -41,7 +41,7 @@ class Tenant(Table):
 class Threshold(Table):
     """One step of a budget's ladder: `{at = 0.8, severity = "warning", actions = ["notify"]}`."""
 
-    at: Figure = Field(gt=0, le=10, description="share of the budget at which it is taken, once a period")
+    at: Figure = Field(ge=0.001, le=10, description="share of the budget at which it is taken, once a period")
     severity: Severity = Field(default="warning", description="of the alert: info, warning, error or critical")
     actions: Annotated[tuple[Action, ...], BeforeValidator(_listed)] = Field(
         default=("notify",), max_length=6, description="notify, throttle, pause, stop, cheaper, escalate"
@@ -110,6 +110,8 @@ class Budget(Table):
     def _makes_sense(self) -> Budget:
         if self.period == "interaction" and self.scope != "agent":
             raise ValueError("period: interaction is only for the scope agent")
+        if self.period == "interaction" and (self.grace_hours or any("throttle" in one.actions for one in self.ladder)):
+            raise ValueError("period: an interaction has no hours, for grace_hours or `throttle`")
         if self.scope == "global" and self.only is not None:
             raise ValueError("for: a global budget is for everybody")
         if not self.units:

@@ -180,12 +180,9 @@ def name_of(counter: str) -> str:
 
 
 def ceilings(budget: Budget, amount: int) -> tuple[int, ...]:
-    """Up to how much each class may go. What takes effect after a time of grace is left to a pause.
-
-    An interaction has no such time: nothing pauses it but its counter.
-    """
+    """Up to how much each class may go. What takes effect after a time of grace is left to a pause."""
     allowed = [MOST] * len(CLASSES)
-    if budget.grace_hours and budget.period != "interaction":
+    if budget.grace_hours:
         return tuple(allowed)
     for step in reversed(budget.ladder):
         most = int(amount * step.per_mille) // 1000

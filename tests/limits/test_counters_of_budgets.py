@@ -128,8 +128,3 @@ def test_what_was_spent_in_another_kind_of_window_is_left_to_the_comparison_with
     spender.catalogue(BUDGETS.replace("Asia/Kolkata", "America/New_York"))
     spending.record([call(7, TENANT)], b"b")
     assert counter("tenant:acme", DAY)["u"] == 7, "else it would be full all day where no call is in the new one"
-
-
-def test_an_interaction_is_stopped_without_a_time_of_grace(spender: Keeper) -> None:
-    shape = {"name": "own", "scope": "agent", "period": "interaction", "amount": 1, "grace_hours": 2}
-    assert budgets.ceilings(Budget.model_validate(shape), 1_000_000) == (1_000_000,) * 4
