@@ -34,10 +34,11 @@ _TAKE = f"""
        AND cost_micro_usd IS NULL AND priced IN ('unknown', 'later')
      ORDER BY id LIMIT {BATCH} FOR UPDATE"""
 
+# The bounds keep it to the partitions of these calls: all others would be locked, too.
 _CORRECT = """
     UPDATE cost_tracking AS call SET cost_micro_usd = given.cost, priced = 'table', price_id = given.price_id
       FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given(id uuid, cost bigint, price_id uuid)
-     WHERE call.id = given.id AND call.cost_micro_usd IS NULL"""
+     WHERE call.id = given.id AND call.id >= :low AND call.id <= :high AND call.cost_micro_usd IS NULL"""
 
 # The rows are there since the calls were recorded; in the order of their keys, as everybody writes roll-ups.
 _ROLL_UP = """
@@ -99,7 +100,7 @@ def _priced(table: PriceTable, provider: str, model: str, row: Any) -> dict[str,
 def _correct(uow: UnitOfWork, priced: list[dict[str, Any]]) -> Repriced:
     if priced:
         given = [row["id"] for row in priced]
-        uow.execute(_CORRECT, rows=json.dumps(priced))
+        uow.execute(_CORRECT, rows=json.dumps(priced), low=given[0], high=given[-1])
         for table, step in (("cost_hours", "hour"), ("cost_days", "day")):
             uow.execute(_ROLL_UP.format(table=table, step=step), ids=given)
         uow.execute(_TOUCH, ids=given)

@@ -11,6 +11,7 @@ from app.costs import price_setting, repricing, turns
 from app.costs.price_setting import Wanted
 from app.costs.pricing import Rates
 from app.errors import Transient
+from app.infra import partitions
 from app.infra.db import unit_of_work
 from tests.costs.conftest import Drain, added_up
 from tests.costs.sent import call
@@ -47,3 +48,17 @@ def test_calls_are_priced_beside_writers_but_not_amid_a_repair(drain: Drain, mon
         repricing.reprice("nobody", "x", since)
     with turns.connected() as connection, turns.writing(connection):
         assert repricing.reprice("nobody", "x", since).calls == 1
+
+
+def test_pricing_calls_of_one_day_minds_no_other_day_that_is_being_dropped(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    today = clock.now().date()
+    [old, _] = partitions.ensure("cost_tracking", today - timedelta(days=400), days_ahead=-1)
+    drain.write([call(provider="nobody", model="x")._replace(priced="unknown")])
+    price("x")
+    monkeypatch.setenv("SMM_DB_LOCK_TIMEOUT_SECONDS", "0.05")
+    forget()
+    with unit_of_work() as uow:
+        uow.execute(f"LOCK TABLE ONLY {old} IN SHARE ROW EXCLUSIVE MODE")
+        assert repricing.reprice("nobody", "x", clock.now() - timedelta(days=1)).calls == 1
