@@ -43,7 +43,7 @@ CALL_NAMES = tuple(
     {"user_id": "user", "cost_micro_usd": "cost"}.get(name, name) for name in COLUMNS.replace(",", "").split()
 )
 SUM_NAMES = ("name", "start_at", *(name for name in FIGURES if name != "cost_micro_usd"), "cost", "percentage")
-_FORMULA = frozenset("=+-@\t\r\n")
+_FORMULA = frozenset("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # also as wide as East Asian letters, which some read alike
 
 
 def pages(
@@ -113,7 +113,7 @@ def whole_steps(asked: Question, step: str) -> None:
     """Charge periods are not cut. Raises Invalid."""
     zero = {"minute": 0, "second": 0, "microsecond": 0} | ({"hour": 0} if step == "day" else {})
     problems = [
-        Problem(name, f"must be a full {step} in UTC: a charge period is not cut")
+        Problem(name, f"must be where a {step} begins in UTC, as with the zone UTC: a charge period is not cut")
         for name, value in (("since", asked.since), ("until", asked.until))
         if value.replace(**zero) != value  # type: ignore[arg-type]
     ]

@@ -47,7 +47,7 @@ def test_memory_does_not_grow_with_what_is_written() -> None:
     assert peak(40) < peak(4) * 2
 
 
-@pytest.mark.parametrize("said", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=cmd|" /C calc"!A0'])
+@pytest.mark.parametrize("said", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1+1", '=cmd|" /C calc"!A0'])
 def test_a_cell_never_begins_like_a_formula(said: str) -> None:
     line = io.StringIO(export.csv_text([[said]]), newline="")
     assert next(csv.reader(line)) == [f"'{said}"]
