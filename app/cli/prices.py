@@ -12,7 +12,7 @@ from app import clock
 from app.catalog import MICRO
 from app.cli.alert_words import length
 from app.cli.jobs import who
-from app.cli.output import JsonOption, print_json, print_table
+from app.cli.output import JsonOption, money, print_json, print_table
 from app.costs import price_import, price_reading, price_setting, repricing
 from app.costs.price_import import Change, Kind
 from app.costs.price_setting import Wanted
@@ -187,7 +187,8 @@ def reprice(
     if as_json:
         print_json({"calls": done.calls, "cost": done.micro / MICRO})
         return
-    typer.echo(f"{done.calls} calls were priced: ${done.micro / MICRO:,.2f}")
+    what = "1 call was" if done.calls == 1 else f"{done.calls:,} calls were"
+    typer.echo(f"{what} priced: {money(done.micro / MICRO)}")
 
 
 def _one(model: str, tenant: str, at: datetime) -> dict[str, Any]:

@@ -47,6 +47,9 @@ def rate(given: Decimal | str | None, field: str) -> int | None:
         exact = Decimal("NaN")
     if not exact.is_finite() or not 0 <= exact <= DEAREST:
         raise Invalid([Problem(field, f"must be dollars for a million tokens, from 0 to {DEAREST}")], subject="price")
+    if 0 < exact * MILLION < 1:  # would be rounded to nothing, as where dollars for a single token were meant
+        message = "is less than a millionth of a dollar for a million tokens; 0 is free"
+        raise Invalid([Problem(field, message)], subject="price")
     return int((exact * MILLION).to_integral_value(ROUND_HALF_EVEN))
 
 

@@ -58,6 +58,7 @@ def test_what_cannot_be_done_is_said_by_its_field(prices: Callable[..., Ran]) ->
         (("show", "moonshot/none"), 1, "no price is known for moonshot/none"),
         (("show", "moonshot/none", "--at", "noon"), 2, "--at: is no time"),
         (("set", "a/b", "--input", "-1", "--output", "1"), 2, "input: must be dollars"),
+        (("set", "a/b", "--input", "1", "--output", "0.0000005"), 2, "output: is less than a millionth of a dollar"),
         ((*SET, "--from", "soon"), 2, "from: is no time"),
         (("end", "a/b"), 1, "no price for a/b that was set by hand counts now"),
         (("reprice", "--model", "a/b", "--since", "long"), 2, "--since: is no length of time"),
