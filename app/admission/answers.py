@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from app.admission.requests import Request
-from app.catalog import CLASSES, COUNTER, MICRO
+from app.catalog import CLASSES, COUNTER, MICRO, RateLimit
 from app.catalog.limiting import LARGEST
 from app.clock import iso
 from app.limits import budgets
@@ -134,9 +134,21 @@ def too_large(request: Request, uses: Sequence[Use]) -> Answer | None:
     for use in uses:
         cost = request.estimate if use.cost is None else use.cost
         if cost > use.ceiling:
-            what = f"needs {cost} of {use.limit.name}, of which its class may have {use.ceiling} at most"
+            most = _figure(use.ceiling, use.limit)
+            what = f"needs {_of(cost, use.limit)}, of which its class may have {most} at most"
             return Answer(request, Outcome.DENY, Reason.TOO_LARGE, f"{request.known.operation.name} {what}")
     return None
+
+
+def _of(units: int, limit: RateLimit) -> str:
+    if not limit.name.startswith(COUNTER):
+        return f"{_figure(units, limit)} of {limit.name}"
+    hour = " in an hour" if limit.period == "hour" else ""
+    return f"{_figure(units, limit)} of the budget {budgets.name_of(limit.name)}{hour}"
+
+
+def _figure(units: int, limit: RateLimit) -> str:
+    return f"{units}" if limit.currency == "calls" else f"${units / MICRO:.2f}"
 
 
 def with_fall_back(answer: Answer) -> Answer:

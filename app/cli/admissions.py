@@ -105,8 +105,10 @@ def cancel(identifier: str = typer.Argument(metavar="ID"), as_json: bool = JsonO
 def try_out(
     operation: str = typer.Argument(help="An operation of the catalogue."),
     *,
-    account: str = typer.Option(..., help="The account's name on its platform, or PLATFORM/NAME."),
-    tenant: str | None = typer.Option(None, help="Whose account it is."),
+    account: str | None = typer.Option(
+        None, help="The account's name on its platform, or PLATFORM/NAME; without it where the operation spends money."
+    ),
+    tenant: str | None = typer.Option(None, help="Whose account it is, or whose money is spent."),
     estimate: float | None = typer.Option(None, help="Dollars it is expected to cost, where it spends money."),
     as_json: bool = JsonOption,
 ) -> None:
@@ -123,10 +125,10 @@ def try_out(
         raise typer.Exit(1)
 
 
-def _name(account: str, operation: str) -> str:
+def _name(account: str | None, operation: str) -> str | None:
     """Other commands write PLATFORM/NAME."""
     known = catalog.current().limiting.operations.get(operation)
-    return account if known is None else account.removeprefix(f"{known.platform or '-'}/")
+    return account if account is None or known is None else account.removeprefix(f"{known.platform or '-'}/")
 
 
 def _tried(request: requests.Request) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def _print_tried(found: Mapping[str, Any]) -> None:
             row["name"],
             figure(row["used"], row["currency"]),
             figure(row["capacity"], row["currency"]),
-            figure(row["ceiling"], row["currency"]),
+            "no limit" if row["ceiling"] is None else figure(row["ceiling"], row["currency"]),
             figure(row["cost"], row["currency"]),
             row["room_at"] or "now",
             row["resets_at"] or "-",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -16,6 +17,21 @@ from tests.admission.limited import CATALOG
 from tests.admission.pausing import pause
 from tests.cli.conftest import Ran
 from tests.health.catalogs import use
+
+SPENDING = f"""{CATALOG}
+[operations.think]
+class = "interactive"
+budgets = true
+
+[operations.dream]
+class = "background"
+budgets = true
+
+[budgets.tenant_day]
+scope = "tenant"
+period = "day"
+amount = 5
+"""
 
 
 @pytest.fixture
@@ -89,6 +105,20 @@ def test_trying_what_spends_money_needs_an_estimate(admissions: Callable[..., Ra
     assert "$1.25" in fine.out
     large = admissions("try", "draft", "--account", "acme", "--tenant", "t1", "--estimate", "100")
     assert (large.code, large.out.startswith("it would be denied (too_large)")) == (1, True)
+
+
+def test_trying_what_spends_in_budgets_needs_no_account(
+    admissions: Callable[..., Ran], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, home, SPENDING)
+    ran = admissions("try", "think", "--tenant", "acme", "--estimate", "0.5")
+    assert (ran.code, ran.err) == (0, "")
+    assert [line.split() for line in ran.out.splitlines() if line.startswith("budget_")] == [
+        ["budget_tenant_day", "$0.00", "$5.00", "no", "limit", "$0.50", "now", ANY],
+    ]  # fmt: skip
+    large = admissions("try", "dream", "--tenant", "acme", "--estimate", "50")
+    assert "dream needs $50.00 of the budget tenant_day, of which its class may have $5.00 at most" in large.out
+    assert "account: is required" in admissions("try", "post").err
 
 
 def test_what_is_wrong_is_said_in_one_line(admissions: Callable[..., Ran]) -> None:
