@@ -115,6 +115,7 @@ def _by_model(groups: Sequence[Group]) -> Iterator[list[Group]]:
 
 
 def _cheaper_model(groups: Sequence[Group], price: Price) -> Opportunity | None:
+    groups = [group for group in groups if group.tokens.input]  # what told no tokens would cost nothing anywhere
     if not groups:
         return None
     first, calls, tokens, cost = _whole(groups)

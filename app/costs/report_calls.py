@@ -16,8 +16,9 @@ from app.infra import ids
 
 DEAREST = 10
 
-_SIZES = "ARRAY[1024, 8192, 32768, 128001, 200001]::bigint[]"
-"""Input tokens at which another group begins: prices have tiers, and an average must not hide that one was reached."""
+_SIZES = "ARRAY[1, 1024, 8192, 32768, 128001, 200001]::bigint[]"
+"""Input tokens at which another group begins: prices have tiers, and an average must not hide that one was reached, nor
+that nothing was told."""
 _OF_DAY = "id >= :low AND id < :high"
 _LOPSIDED = (
     f"input_tokens > {HUGE_INPUT} AND output_tokens < {TINY_ANSWER} * input_tokens"

@@ -67,6 +67,13 @@ def test_what_was_billed_counts_rather_than_what_the_table_says() -> None:
     assert kinds(replace(calls(1240, Tokens(900, 0, 0, 180)), cost=1_400_000)) == []
 
 
+def test_calls_that_told_no_tokens_would_not_cost_nothing_elsewhere() -> None:
+    told = calls(1240, Tokens(900, 0, 0, 180))
+    assert kinds(replace(told, tokens=Tokens())) == []
+    [found] = find([told, replace(told, tokens=Tokens(), cost=90 * M)], (), price)
+    assert (found.facts["calls"], found.facts["cost"]) == (1240, 11.16)
+
+
 def test_a_model_without_a_price_is_left_alone() -> None:
     unknown = Group("content", "nobody", "claude-opus-9", 5_000, Tokens(5_000_000, 0, 0, 900_000), 50 * M)
     assert [item.facts["instead"]["model"] for item in find([unknown], (), price)] == ["kimi-k2.5"]
