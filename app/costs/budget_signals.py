@@ -38,6 +38,7 @@ def crossed(uow: UnitOfWork, at: Standing, fresh: Sequence[Crossed], rows: Seque
         labels = _labels(at) | _label_of(told[-1], actions)
         facts = _facts(at, rows) | {"actions": actions, "notify": "notify" in actions, "spends_most": spenders}
         facts["most"] = _said(spenders)
+        facts["grace"] = _graced(facts["grace_until"] if LATER.intersection(actions) else None)
         signals.record(uow, CROSSED, subject_of(at.place), labels=labels, facts=facts)
 
 
@@ -45,6 +46,11 @@ def _said(spenders: Mapping[str, Mapping[str, Any]]) -> str:
     """For people; nothing where nobody is known."""
     named = [f"{what} {one['name'] or '-'} (${one['cost']:g})" for what, one in spenders.items()]
     return f"Most of it: {', '.join(named)}." if named else ""
+
+
+def _graced(until: str | None) -> str:
+    """For people; nothing where everything takes effect at once."""
+    return f"What holds work back begins {until}, when the time of grace is over." if until else ""
 
 
 def in_effect(uow: UnitOfWork, at: Standing, due: Sequence[Crossed], rows: Sequence[Crossed]) -> None:

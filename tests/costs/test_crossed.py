@@ -116,7 +116,8 @@ def test_actions_take_effect_when_the_time_of_grace_is_over(house: House) -> Non
     house.spend(1000)
     crossed_at = [row for row in house.signals() if row.labels["scope"] == "global"][-1]
     assert (crossed_at.labels["threshold"], "throttle" in crossed_at.facts["effects"]) == ("100", False)
-    assert crossed_at.facts["grace_until"] is not None
+    assert crossed_at.facts["grace_until"] in crossed_at.facts["grace"]
+    assert house.signals()[0].facts["grace"] == ""
     house.keep()
     assert house.signals("costs.budget_in_effect") == []
     house.sql("UPDATE budget_crossings SET waits_until = now() WHERE waits_until IS NOT NULL")
