@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from app import clock
-from app.catalog import MICRO
+from app.catalog import MICRO, Budget
 from app.cli.jobs import who
 from app.cli.output import JsonOption, print_json, print_table
 from app.costs import budget_reading, budget_store, budgets, verdict
@@ -97,7 +97,7 @@ def set_budget(
     if as_json:
         print_json({"name": name, **made.model_dump(mode="json", by_alias=True, exclude_unset=True)})
     else:
-        typer.echo(f"{name}: ${made.amount:g} a {made.period} for each {made.scope}")
+        typer.echo(f"{name}: ${made.amount:g} a {made.period} {_for_whom(made)}")
 
 
 @app.command("raise")
@@ -176,7 +176,7 @@ def history(
             )
             for one in found
         ],
-        empty="nobody has changed a budget",
+        empty=f"nobody has changed {name or 'a budget'}",
     )
 
 
@@ -248,6 +248,14 @@ def _change(
         return
     lasts = "" if change.until is None else f" until {clock.iso(change.until)}"
     typer.echo(f"{name}{f' of {subject}' if subject else ''}: {_dollars(amount)}{lasts}")
+
+
+def _for_whom(budget: Budget) -> str:
+    if budget.scope == "global":
+        return "for all"
+    if budget.only:
+        return f"for {budget.scope} {budget.only}"
+    return f"for each {'interaction' if budget.period == 'interaction' else budget.scope}"
 
 
 def _object(written: str) -> dict[str, Any]:

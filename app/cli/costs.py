@@ -118,7 +118,7 @@ def export_file(
     *,
     what: str = typer.Option("calls", "--what", help=f"What is written: {', '.join(export.WHATS)}."),
     form: str = typer.Option("csv", "--format", help="csv or ndjson."),
-    to: Path | None = typer.Option(None, "--to", help="Into this file; else to standard output."),
+    to: Path | None = typer.Option(None, "--to", help="Into this file; else, or by `-`, to standard output."),
     by: str = By,
     day: str | None = Day,
     since: str | None = Since,
@@ -140,11 +140,14 @@ def export_file(
     asked = _question(_asked(tenant, zone, day, since, until), by, step, wanted)
     pages, names = export.pages(what, asked, wanted)  # type: ignore[arg-type]  # it is one of them
     text = export.written(pages, names, form)  # type: ignore[arg-type]
-    if to is None:
+    if to is None or str(to) == "-":
         _write(text, sys.stdout)
         return
-    with to.open("w", encoding="utf-8", newline="") as file:
-        _write(text, file)
+    try:
+        with to.open("w", encoding="utf-8", newline="") as file:
+            _write(text, file)
+    except OSError as error:
+        raise Invalid([Problem("--to", f"cannot be written: {error.strerror}")], subject="export") from None
 
 
 def _write(text: Any, file: TextIO) -> None:

@@ -63,7 +63,7 @@ def list_bills(
         found = bill_store.listed(
             session, provider=name, state=None if state is None else state.value, since=first, limit=most
         )
-    _print(found, as_json, "no day was compared yet", {})
+    _print(found, as_json, "no such day was compared" if provider or state or since else "no day was compared yet", {})
 
 
 @bill.command("import")

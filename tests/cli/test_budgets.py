@@ -50,6 +50,10 @@ def test_a_budget_is_made_and_removed_with_a_history(budgets: Callable[..., Ran]
     assert budgets("set", "chat_day", "3", "--reason", "more").out == "chat_day: $3.00\n"
     assert budgets("remove", "chat_day", "--reason", "over").out == "chat_day: what people had set is set no longer\n"
     rows = [line.split() for line in budgets("history", "chat_day").out.splitlines()[1:]]
+    assert budgets("history", "house_month").out == "nobody has changed house_month\n"
+    words = ("set", "acme_day", "2", "--reason", "a pilot", "--define")
+    made = budgets(*words, '{"scope": "tenant", "period": "day", "for": "acme"}')
+    assert made.out == "acme_day: $2 a day for tenant acme\n"
     assert [(row[3], row[4], row[5]) for row in rows] == [
         ("removed", "$3.00", "-"),
         ("set", "$2.00", "$3.00"),

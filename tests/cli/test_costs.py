@@ -63,6 +63,9 @@ def test_files_are_written(costs: Callable[..., Ran], tmp_path: Path) -> None:
     assert [json.loads(line)["user"] for line in file.read_text().splitlines()] == ["ann", "ann", "@joe"]
     assert ",'@joe," in costs("export", *PERIOD).out
     assert len(costs("export", "--what", "focus", "--tenant", "acme", *PERIOD).out.splitlines()) == 4
+    assert costs("export", "--to", "-", *PERIOD).out == costs("export", *PERIOD).out
+    refused = costs("export", "--to", str(tmp_path / "nowhere" / "costs.csv"), *PERIOD)
+    assert (refused.code, "--to: cannot be written: No such file" in refused.err) == (2, True)
 
 
 def test_what_is_wrong_is_named(costs: Callable[..., Ran]) -> None:

@@ -34,6 +34,7 @@ def server(smm: Callable[..., Ran], home: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_bills_are_compared_now_and_listed(server: Answering, smm: Callable[..., Ran]) -> None:
     assert smm("costs", "bills").out == "no day was compared yet\n"
+    assert smm("costs", "bills", "--state", "differs").out == "no such day was compared\n"
     ran = smm("costs", "reconcile", "--provider", "openai", "--since", str(DAYS[0]))
     assert ran.code == 0
     lines = ran.out.splitlines()

@@ -89,7 +89,8 @@ def test_everything_that_is_wrong_is_named(api: TestClient) -> None:
     assert wrong(api, "calls", min_cost=-1, cursor="x").keys() == {"query.min_cost", "query.cursor"}
     assert wrong(api, "export", what="all", format="xls").keys() == {"query.what", "query.format"}
     asked = {"what": "focus", "since": "2025-11-20T00:30:00Z", "until": "2025-11-21"}
-    assert wrong(api, "export", **asked) == {"since": "must be a full day in UTC: a charge period is not cut"}
+    message = "must be where a day begins in UTC, as with the zone UTC: a charge period is not cut"
+    assert wrong(api, "export", **asked) == {"since": message}
 
 
 def test_calls_are_paged_newest_first_and_found_by_what_they_are(api: TestClient) -> None:
