@@ -166,7 +166,7 @@ def test_one_operation_goes_in_each_throttled_hour_whatever_it_costs() -> None:
     assert admit("dream", 0.05).outcome == "allow", "an hour's part is $0.0208"
     next_one = admit("dream", 0.05)
     assert (next_one.outcome, next_one.reason) == ("wait", "budget")
-    assert next_one.detail.startswith("the budget tenant_day of tenant:acme in this hour: $0.05 of $0.05")
+    assert next_one.detail.startswith("the budget tenant_day of tenant:acme in this hour: $0.05 of $0.02")
     assert verdict_of(0.05).outcome == "wait"
 
 
