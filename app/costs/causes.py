@@ -113,11 +113,15 @@ def _moved(gained: float, siblings: Siblings) -> tuple[float, float]:
     return models, max(0.0, min(gained - models, siblings.skills[0] - siblings.skills[1]))
 
 
+def _calls(number: float) -> str:
+    return "1 call" if round(number) == 1 else f"{number:,.0f} calls"
+
+
 def _words(main: Cause, usual: Figures, actual: Figures) -> str:
     match main:
         case Cause.VOLUME:
             if usual.calls < 1:
-                return f"volume: {actual.calls:,.0f} calls where there are hardly any"
+                return f"volume: {_calls(actual.calls)} where there are hardly any"
             return f"volume: {_times(actual.calls, usual.calls)} the usual calls"
         case Cause.TOKENS:
             each, was = _ratio(actual.tokens, actual.calls), _ratio(usual.tokens, usual.calls)
