@@ -166,7 +166,7 @@ def _why(request: Request, decision: Decision) -> tuple[Reason, str]:
     if short is not None:
         operations = f"{CLASSES[request.known.plan.rank]} operations"
         if short.limit.name.startswith(COUNTER):
-            most = min(short.ceiling, short.capacity)  # one call may be more than an hour has: that is no room for others
+            most = min(short.ceiling, short.capacity)  # where one call may take more than the hour has
             of = f"${short.used / MICRO:.2f} of ${most / MICRO:.2f} for {operations} are spent or reserved"
             whose = f"{budgets.name_of(short.limit.name)} of {short.subject}"
             return Reason.BUDGET, f"the budget {whose}{' in this hour' if short.limit.period == 'hour' else ''}: {of}"
