@@ -256,6 +256,6 @@ def moment_of(written: str | None) -> datetime | Literal["period"] | None:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        message = f"must be {PERIOD}, or a time with its offset such as {clock.iso(clock.now())}"
+        message = f"must be {PERIOD}, or a time with its offset such as {clock.iso(clock.now() + timedelta(days=1))}"
         raise Invalid([Problem("until", message)], subject="budget")
     return found
