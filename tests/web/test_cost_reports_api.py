@@ -52,7 +52,8 @@ def age(day: str, member: str = "failed_calls") -> None:
     """Let a kept report differ from what would be made now."""
     with unit_of_work() as uow:
         uow.execute(
-            "UPDATE cost_reports SET document = jsonb_set(document::jsonb, ARRAY[:member], '99')::json WHERE day = :day",
+            "UPDATE cost_reports SET document = jsonb_set(document::jsonb, ARRAY[:member], '99')::json"
+            " WHERE day = :day",
             member=member,
             day=date.fromisoformat(day),
         )
