@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app import catalog, jobs
 from app.costs import sums
 from app.infra.db import UnitOfWork
-from app.jobs import Submission
+from app.jobs import Priority, Submission
 from app.limits import spending
 
 REPORT = "tasks.costs.report"
@@ -67,6 +67,7 @@ def submit_due(uow: UnitOfWork, now: datetime) -> int:
                 REPORT,
                 {"tenant": day.tenant, "day": day.day.isoformat()},
                 key=f"{REPORT}:{day.day}:{day.tenant}",
+                priority=Priority.LOW,  # dozens after an outage: what looks for a runaway loop goes first
                 caller="costs",
             )
             for day in wanted

@@ -54,6 +54,21 @@ def test_of_calls_with_one_id_the_first_counts_as_it_did_in_budgets(drain: Drain
     assert drain.rollups() == added_up([other, first])
 
 
+def test_every_sum_of_a_batch_is_kept_however_many_there_are(drain: Drain) -> None:
+    calls = [call(tenant=f"client {place % 150}", user=f"user {place}", agent=f"a{place}") for place in range(400)]
+    drain.send(calls)
+    assert draining.drain().calls == 400
+    assert drain.rollups() == added_up(calls)
+    assert drain.sql("SELECT count(*) AS n FROM cost_hours WHERE dimension = 'user'")[0].n >= 400
+
+
+def test_calls_are_told_apart_by_our_ids_and_not_by_a_providers(drain: Drain) -> None:
+    calls = [call(cost=0.5, request_id="req_1") for _ in range(2)]
+    drain.send(calls)
+    assert (draining.drain().calls, drain.count()) == (2, 2)
+    assert drain.rollups() == added_up(calls)
+
+
 def test_an_entry_that_was_committed_and_not_deleted_changes_nothing(drain: Drain) -> None:
     calls = [call(cost=0.1) for _ in range(5)]
     drain.send(calls)

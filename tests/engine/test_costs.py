@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -183,3 +184,19 @@ def test_a_budget_stops_background_work_at_once_and_goes_on_when_it_is_raised(as
     asking.command("budgets", "raise", "tenant_day", "20", "--subject", "tenant:shop", "--reason", "a campaign")
     eventually(lambda: admitted("llm-background") == ("allow", "room"), within=30, what="background work goes on")
     eventually(lambda: not names() & {"SMM_BudgetCriticalOverspend"}, within=30, what="the alert is over")
+
+
+def test_calls_that_were_accepted_survive_both_servers(stack: Stack, asking: Asking) -> None:
+    """Killed, not unplugged: what Valkey wrote to its file is there when it is back."""
+    call = {"tenant": "survivor", "provider": "openai", "model": "gpt-5", "cost": 0.01}
+    quick, durable = ({"calls": [{"id": str(ids.uuid7()), **call} for _ in range(50)]} for _ in range(2))
+
+    def counted() -> bool:
+        total = asking.get("/costs/sums", tenant="survivor", since="1d")["total"]
+        return (total["calls"], total["cost"]) == (100, 1.0)
+
+    stack.server("postgres").send_signal(signal.SIGINT)
+    asking.post("/costs/calls", quick, status=202)
+    stack.server("redis").kill()
+    eventually(lambda: asking.post("/costs/calls?durable=true", durable), within=60, what="durable calls are taken")
+    eventually(counted, within=60, what="all that was accepted is counted")

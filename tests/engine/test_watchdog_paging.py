@@ -106,7 +106,7 @@ class Product:
                 within=PAGE_SECONDS,
                 what=lambda: f"a page about {service}: {self.messages()}\n{self.stack.tail()}",
             )
-            assert self.status(service) == "down"
+            eventually(lambda: self.status(service) == "down", within=5, what="the status says it too")
         eventually(
             lambda: self.messages()[before:][-1] == ("resolved", alert, service),
             within=120,

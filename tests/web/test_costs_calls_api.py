@@ -71,7 +71,8 @@ def test_a_body_without_one_good_call_is_refused_with_the_same_report(api: TestC
 
 
 def test_a_full_batch_of_long_calls_is_not_too_large_a_body(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings(), "cost_batch_max", 1)
+    monkeypatch.setenv("SMM_COST_BATCH_MAX", "1")
+    settings.cache_clear()
     padding = " " * settings().body_max_bytes
     assert api.post(CALLS, content=json.dumps(body()) + padding).status_code == 202
     assert api.post("/api/v1/jobs", content="{}" + padding).status_code == 413
