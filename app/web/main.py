@@ -110,18 +110,18 @@ def _api() -> APIRouter:
     api = APIRouter(prefix="/api/v1", dependencies=[Depends(authenticate)], responses=_PROBLEMS)
     watching = (health.api, availability.router, modes.router, recovery.router)
     alerting = (alerts.router, silences.router, oncall.router, notifications.router)
-    limiting = (admissions.router, limits.router, pauses.router)
+    limiting = (limits.router, pauses.router)
     spending = (
         budgets.router,
         costs.router,
         costs_bills.router,
-        costs_calls.router,
         costs_set_aside.router,
         forecasts.router,
         prices.router,
         cost_reports.router,
     )
-    for router in (jobs.router, engine.router, timeline.router, *watching, *limiting, *spending, *alerting):
+    busy = (costs_calls.router, admissions.router)  # routes are tried in order: those that are asked all day come first
+    for router in (*busy, jobs.router, engine.router, timeline.router, *watching, *limiting, *spending, *alerting):
         api.include_router(router)
     return api
 
