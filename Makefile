@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TESTS ?= tests
 # Tests wait more than they compute; each worker has servers of its own.
-WORKERS ?= 3
+WORKERS ?= 4
 MINUTES ?= 10
 NAME ?=
 
