@@ -11,7 +11,7 @@ _AGGREGATE = "tasks.costs.aggregate"
 
 @tick("tasks.costs.ingest")
 def ingest() -> None:
-    """Write down what waits, for most of a second; one process at a time."""
+    """Write down what waits, for two seconds at most; one process at a time."""
     draining.drain()
 
 
