@@ -44,6 +44,8 @@ log = get_logger(__name__)
 def drain(seconds: float = SECONDS) -> Kept:
     """Write down what waits, for so long; nothing where another process does. Raises Transient."""
     done = Kept()
+    if not spending.entries(1):  # as a rule, where little is spent: Postgres need not be asked
+        return done
     ends = clock.monotonic() + seconds
     try:
         with turns.draining() as connection:
