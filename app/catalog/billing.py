@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from app.catalog.alerting import Table, Texts
-from app.catalog.explain import explain
+from app.catalog.rows import rows
 from app.catalog.values import NAME, Count, Figure, Label, Seconds
 from app.errors import Problem
 
@@ -79,24 +79,6 @@ class Billing(BaseModel):
         return {name: one for name, one in self.providers.items() if one.enabled}
 
 
-_KEYS = frozenset(Provider.model_fields)
-
-
 def read(tree: Mapping[str, Any], problems: list[Problem]) -> Billing:
     """Every table of `tree` that can be read; what is wrong is added to `problems`."""
-    return Billing(providers=dict(_rows(tree, problems)))
-
-
-def _rows(tree: Mapping[str, Any], problems: list[Problem]) -> Iterator[tuple[str, Provider]]:
-    written = tree.get(TABLE, {})
-    if not isinstance(written, dict):
-        problems.append(Problem(TABLE, f"must be a table of tables, [{TABLE}.NAME] each"))
-        return
-    for name, given in written.items():
-        if not isinstance(given, dict):
-            problems.append(Problem(f"{TABLE}.{name}", "must be a table"))
-            continue
-        try:
-            yield name, Provider.model_validate({**given, "name": name})
-        except ValidationError as error:
-            problems += explain(error, (TABLE, name), known=_KEYS)
+    return Billing(providers=dict(rows(tree, TABLE, Provider, problems)))

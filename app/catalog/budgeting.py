@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from app.catalog.alerting import Table, _zone
-from app.catalog.explain import explain
 from app.catalog.limiting import LARGEST, LIMIT, MICRO
+from app.catalog.rows import rows
 from app.catalog.values import Figure, Label, Severity
 from app.errors import Problem
 
@@ -161,7 +161,9 @@ TABLES = tuple(_MODELS)
 
 def read(tree: Mapping[str, Any], problems: list[Problem]) -> Budgeting:
     """Every table of `tree` that can be read; what is wrong is added to `problems`."""
-    found: dict[str, dict[str, Any]] = {table: dict(_rows(tree, table, problems)) for table in TABLES}
+    found: dict[str, dict[str, Any]] = {
+        table: dict(rows(tree, table, model, problems)) for table, model in _MODELS.items()
+    }
     limits = tree.get("limits")
     problems += [
         Problem(f"limits.{name}", f'must not begin with "{COUNTER}": budgets are counted so')
@@ -169,20 +171,3 @@ def read(tree: Mapping[str, Any], problems: list[Problem]) -> Budgeting:
         if name.startswith(COUNTER)
     ]
     return Budgeting(tenants=found["tenants"], budgets=found["budgets"])
-
-
-def _rows(tree: Mapping[str, Any], table: str, problems: list[Problem]) -> Iterator[tuple[str, Any]]:
-    written = tree.get(table, {})
-    model = _MODELS[table]
-    if not isinstance(written, dict):
-        problems.append(Problem(table, f"must be a table of tables, [{table}.NAME] each"))
-        return
-    keys = frozenset(field.alias or key for key, field in model.model_fields.items())
-    for name, given in written.items():
-        if not isinstance(given, dict):
-            problems.append(Problem(f"{table}.{name}", "must be a table"))
-            continue
-        try:
-            yield name, model.model_validate({**given, "name": name})
-        except ValidationError as error:
-            problems += explain(error, (table, name), known=keys)

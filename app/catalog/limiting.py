@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
 from app.catalog.alerting import Table, Texts, _zone
-from app.catalog.explain import did_you_mean, explain
+from app.catalog.explain import did_you_mean
 from app.catalog.modes import OPERATION
+from app.catalog.rows import rows
 from app.catalog.values import NAME, Count, Figure, Label, Seconds
 from app.errors import Problem
 
@@ -188,7 +189,9 @@ TABLES = tuple(_MODELS)
 
 def read(tree: Mapping[str, Any], problems: list[Problem]) -> Limiting:
     """Every table of `tree` that can be read; what is wrong is added to `problems`."""
-    found: dict[str, dict[str, Any]] = {table: dict(_rows(tree, table, problems)) for table in TABLES}
+    found: dict[str, dict[str, Any]] = {
+        table: dict(rows(tree, table, model, problems)) for table, model in _MODELS.items()
+    }
     services = tree.get("services")
     known = frozenset(services if isinstance(services, dict) else ())
     limits = tree.get("limits")
@@ -197,23 +200,6 @@ def read(tree: Mapping[str, Any], problems: list[Problem]) -> Limiting:
         problems += _dangling(operation, found["limits"], written, known)
     problems += _twice(found["http"])
     return Limiting(limits=found["limits"], operations=found["operations"], http=found["http"])
-
-
-def _rows(tree: Mapping[str, Any], table: str, problems: list[Problem]) -> Iterator[tuple[str, Any]]:
-    written = tree.get(table, {})
-    model = _MODELS[table]
-    if not isinstance(written, dict):
-        problems.append(Problem(table, f"must be a table of tables, [{table}.NAME] each"))
-        return
-    keys = frozenset(field.alias or key for key, field in model.model_fields.items())
-    for name, given in written.items():
-        if not isinstance(given, dict):
-            problems.append(Problem(f"{table}.{name}", "must be a table"))
-            continue
-        try:
-            yield name, model.model_validate({**given, "name": name})
-        except ValidationError as error:
-            problems += explain(error, (table, name), known=keys)
 
 
 def _dangling(
