@@ -62,9 +62,10 @@ def asking(stack: Stack) -> Asking:
 
 @pytest.fixture(scope="module")
 def month() -> Month:
-    """Four weeks that end now, with a loop that ran away an hour and a half ago."""
+    """Four weeks that end now. A loop ran away in the last whole hour, or in this one when it is nearly over."""
     now = datetime.now(UTC)
-    loop = Runaway(start=now - timedelta(minutes=100), length=timedelta(minutes=60))
+    hour = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=now.minute < 55)
+    loop = Runaway(start=hour + timedelta(minutes=5), length=timedelta(minutes=45))
     return Month(first=(now - timedelta(days=DAYS)).date(), days=DAYS + 1, calls_per_day=80, runaway=loop)
 
 
