@@ -36,6 +36,7 @@ Skill = typer.Option(None, "--skill", help="Of this skill alone.")
 Model = typer.Option(None, "--model", help="Of this PROVIDER/MODEL alone.")
 Agent = typer.Option(None, "--agent", help="Of this agent alone.")
 User = typer.Option(None, "--user", help="Of this user alone.")
+Department = typer.Option(None, "--department", help="Of this department alone.")
 Outcome = typer.Option(None, "--outcome", help="`ok`, or what went wrong.")
 MinCost = typer.Option(None, "--min-cost", min=0, help="Those that cost as many dollars, or more.")
 
@@ -93,6 +94,7 @@ def list_calls(
     skill: str | None = Skill,
     agent: str | None = Agent,
     user: str | None = User,
+    department: str | None = Department,
     model: str | None = Model,
     outcome: str | None = Outcome,
     min_cost: float | None = MinCost,
@@ -102,7 +104,7 @@ def list_calls(
 ) -> None:
     """Single calls, newest first. Without a period: today's."""
     start, end = periods.period(_asked(tenant, zone, day, since, until), clock.now())
-    wanted = _wanted(Wanted(tenant, skill, agent, user, None, model, outcome), min_cost)
+    wanted = _wanted(Wanted(tenant, skill, agent, user, department, model, outcome), min_cost)
     with read_only() as session:
         found, following = reading.list_calls(session, start, end, wanted, limit=most, before=before)
     if as_json:
@@ -128,6 +130,7 @@ def export_file(
     skill: str | None = Skill,
     agent: str | None = Agent,
     user: str | None = User,
+    department: str | None = Department,
     model: str | None = Model,
     outcome: str | None = Outcome,
     min_cost: float | None = MinCost,
@@ -136,7 +139,7 @@ def export_file(
     """Write calls, sums or FOCUS rows as CSV, or as one JSON object a line."""
     _one_of("--what", what, export.WHATS)
     _one_of("--format", form, export.FORMATS)
-    wanted = _wanted(Wanted(tenant, skill, agent, user, None, model, outcome), min_cost)
+    wanted = _wanted(Wanted(tenant, skill, agent, user, department, model, outcome), min_cost)
     asked = _question(_asked(tenant, zone, day, since, until), by, step, wanted)
     pages, names = export.pages(what, asked, wanted)  # type: ignore[arg-type]  # it is one of them
     text = export.written(pages, names, form)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ def costs(smm: Callable[..., Ran]) -> Callable[..., Ran]:
     spent(
         [
             call(DAY, cost_micro_usd=1_500_000),
-            call(DAY + timedelta(hours=1), skill="copy", cost_micro_usd=500_000),
+            call(DAY + timedelta(hours=1), skill="copy", cost_micro_usd=500_000, department="support"),
             call(DAY + timedelta(days=1), skill="", cost_micro_usd=None, outcome="error", user_id="@joe"),
         ]
     )
@@ -55,6 +55,8 @@ def test_calls_are_listed_newest_first(costs: Callable[..., Ran]) -> None:
     assert (first["calls"][0]["outcome"], first["next"]) == ("error", first["calls"][0]["id"])
     rest = costs("calls", "--before", first["next"], "--min-cost", "1", "--json", *PERIOD).json
     assert [one["cost"] for one in rest["calls"]] == [1.5]
+    of_support = costs("calls", "--department", "support", "--json", *PERIOD).json
+    assert [one["cost"] for one in of_support["calls"]] == [0.5]
 
 
 def test_files_are_written(costs: Callable[..., Ran], tmp_path: Path) -> None:
