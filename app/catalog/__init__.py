@@ -24,6 +24,7 @@ from app.catalog.availability import STACK, Availability, BurnWindows
 from app.catalog.billing import Billing, Provider
 from app.catalog.budgeting import COUNTER, Budget, Budgeting, Tenant, Threshold
 from app.catalog.causes import behind, root_of
+from app.catalog.connecting import App, Connecting, Tokens
 from app.catalog.current import current, last_good_file, problem, use_check
 from app.catalog.engines import Docker
 from app.catalog.explain import did_you_mean, explain
@@ -47,6 +48,7 @@ __all__ = [
     "STACK",
     "AlertRule",
     "Alerting",
+    "App",
     "Availability",
     "Billing",
     "Budget",
@@ -57,6 +59,7 @@ __all__ = [
     "Channel",
     "Check",
     "Condition",
+    "Connecting",
     "Contact",
     "Docker",
     "HttpLimit",
@@ -86,6 +89,7 @@ __all__ = [
     "Telling",
     "Tenant",
     "Threshold",
+    "Tokens",
     "Weekly",
     "Window",
     "behind",

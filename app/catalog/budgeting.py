@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
-from app.catalog.alerting import Table, _zone
+from app.catalog.alerting import Contact, Table, _zone
 from app.catalog.limiting import LARGEST, LIMIT, MICRO
 from app.catalog.rows import rows
 from app.catalog.values import Figure, Label, Severity
@@ -35,6 +35,9 @@ class Tenant(Table):
     description: str = Field(default="", max_length=500, description="for people")
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
         default="UTC", description="where its days, weeks and months begin at midnight"
+    )
+    contacts: tuple[Contact, ...] = Field(
+        default=(), max_length=20, description="how the client is told of its accounts, where an account names none"
     )
 
 

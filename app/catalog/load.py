@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from app.catalog import availability, billing, budgeting, engines, limiting, modes
+from app.catalog import availability, billing, budgeting, connecting, engines, limiting, modes
 from app.catalog.expand import Expanded, Lookup, as_problem, expand
 from app.catalog.explain import did_you_mean, explain
 from app.catalog.model import COMMON_FIELDS, Catalog, Limits, Service
@@ -41,6 +41,7 @@ _TABLES = (
     *limiting.TABLES,
     *budgeting.TABLES,
     billing.TABLE,
+    *connecting.TABLES,
     *TELLING_TABLES,
 )
 _KEYS = {field.alias or key for model in (Service, Limits, OneOff, Weekly) for key, field in model.model_fields.items()}
@@ -91,6 +92,7 @@ def parse(text: str, checks: Sequence[Check] = (), *, subject: str = "catalogue"
         limiting=limiting.read(found.tree, problems),
         budgeting=budgeting.read(found.tree, problems),
         billing=billing.read(found.tree, problems),
+        connecting=connecting.read(found.tree, problems),
         digest=_digest(tree),
     )
     problems += _unknown_tables(tree) + _dependencies(found.tree)

@@ -13,6 +13,7 @@ from app.catalog.alerting import Telling
 from app.catalog.availability import Availability
 from app.catalog.billing import Billing
 from app.catalog.budgeting import Budgeting
+from app.catalog.connecting import Connecting
 from app.catalog.engines import Docker
 from app.catalog.limiting import Limiting
 from app.catalog.modes import Mode
@@ -102,6 +103,7 @@ class Catalog:
     limiting: Limiting = field(default_factory=Limiting)
     budgeting: Budgeting = field(default_factory=Budgeting)
     billing: Billing = field(default_factory=Billing)
+    connecting: Connecting = field(default_factory=Connecting)
     digest: str = ""
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
-import tempfile
 from pathlib import Path
 
 from app.config import Settings
 from app.errors import Misconfigured
+from app.infra import files
 
 
 def path(config: Settings) -> Path:
@@ -39,18 +38,7 @@ def load_or_create(config: Settings) -> str:
 
 
 def _create(file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, written = tempfile.mkstemp(dir=file.parent, prefix=".admin.key.")  # mkstemp makes it mode 600
-    try:
-        with os.fdopen(handle, "w") as stream:
-            stream.write(f"smm_{secrets.token_urlsafe(32)}\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.link(written, file)  # unlike a rename it never replaces the key another process made first
-    except FileExistsError:
-        return
-    finally:
-        Path(written).unlink()
+    files.create_once(file, f"smm_{secrets.token_urlsafe(32)}\n")
 
 
 def derived(config: Settings, purpose: str) -> str:

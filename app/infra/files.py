@@ -24,6 +24,21 @@ def write_private(path: Path, text: str, *, owner: tuple[int, int] | None = None
         draft.unlink(missing_ok=True)
 
 
+def create_once(path: Path, text: str) -> None:
+    """Make `path` with `text`, mode 600; where it is already there, nothing. Of two at once the first one wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)  # unlike a rename it never replaces what another process made first
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def write_private_json(path: Path, value: object) -> None:
     """`write_private` of a JSON value."""
     write_private(path, json.dumps(value, indent=2) + "\n")

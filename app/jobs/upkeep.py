@@ -19,6 +19,8 @@ _COUNTS = {
     "alert_history": "at",
     "rate_limit_log": "end_at",
     "cost_tracking": "at",
+    "token_history": "at",
+    "token_reads": "at",
 }
 
 
@@ -32,6 +34,8 @@ def keeping_days() -> dict[str, int]:
         "alert_history": config.alert_days,
         "rate_limit_log": config.limit_log_days,
         "cost_tracking": config.cost_days,
+        "token_history": config.token_days,
+        "token_reads": config.token_days,
     }
 
 

@@ -1,0 +1,1 @@
+"""Who may do what here: API keys with a role and scopes."""

@@ -1,0 +1,1 @@
+"""Platform accounts, their tokens, and what keeps each of them usable."""
