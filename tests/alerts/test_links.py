@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from app import clock
 from app.alerts import linked, links, silences
 from app.alerts.acting import Target
-from app.alerts.links import Action, Expired, Link
+from app.alerts.links import Action, Link
 from app.alerts.matchers import joined
 from app.config import Settings, settings
 from app.errors import Conflict, Invalid, NotFound
+from app.infra import signed
 from app.infra.db import read_only, unit_of_work
+from app.infra.signed import Expired
 from tests.alerts.pipe import Pipe, pipe
 
 __all__ = ["pipe"]  # the fixture
@@ -47,7 +49,7 @@ def test_a_link_says_what_it_does_to_what_until_when(config: Settings, action: A
     link = links.read(config, token_of(url), now=NOW)
     assert (link.action, link.target, link.who) == (action, target, "person:ann")
     assert link.expires_at == NOW + links.LIFE
-    assert len(token_of(url)) < links.LONGEST
+    assert len(token_of(url)) < signed.LONGEST
 
 
 def test_no_two_links_are_the_same(config: Settings) -> None:

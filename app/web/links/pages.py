@@ -21,11 +21,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from app import clock
 from app.alerts import linked, links
 from app.alerts.linked import About, Use
-from app.alerts.links import Action, Expired, Link
+from app.alerts.links import Action, Link
 from app.config import settings
 from app.errors import Conflict, Invalid, NotFound, SmmError, Transient
 from app.infra.db import read_within, unit_of_work
 from app.infra.logging import get_logger
+from app.infra.signed import Expired
 from app.infra.text import storable
 from app.infra.words import ago
 from app.web.console.pages import asset_url

@@ -1,0 +1,49 @@
+"""Signed links with which an account's owner logs in again: good for that one account, for a time, until it is connected.
+
+A link may be opened as often as one likes. It is of no use any more when the account was connected after it was made;
+a refresh in between does not spoil it, since its owner may have been asked for another reason than the token's end.
+Who finds such a link can do nothing with it but log in to the platform as that very account.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from app import catalog
+from app.config import Settings
+from app.infra import signed
+
+PREFIX = "/connect/"
+PURPOSE = "connect links"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectLink:
+    """A token that was read. `generation`: the account's when the link was made."""
+
+    account_id: UUID
+    generation: int
+    made_at: datetime
+    expires_at: datetime
+    token: str = field(repr=False)
+
+
+def make(config: Settings, account_id: UUID, *, generation: int, now: datetime) -> str:
+    """The address of a link, good for [tokens] link_hours. Raises Misconfigured without a key."""
+    life = timedelta(hours=catalog.current().connecting.tokens.link_hours)
+    claims = {"c": account_id.hex, "g": generation, "m": int(now.timestamp())}
+    return f"{config.external_url}{PREFIX}{signed.sign(config, PURPOSE, claims, expires_at=now + life)}"
+
+
+def read(config: Settings, token: str, *, now: datetime) -> ConnectLink:
+    """The link of a token. Raises `signed.Expired`, or Invalid for what this installation did not sign."""
+    found = signed.read(config, PURPOSE, token)
+    try:
+        account_id, generation = UUID(found.claims["c"]), int(found.claims["g"])
+        made_at = datetime.fromtimestamp(found.claims["m"], UTC)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        raise signed.not_ours() from None
+    signed.require_in_time(found, now)
+    return ConnectLink(account_id, generation, made_at, found.expires_at, token)
