@@ -127,6 +127,27 @@ def _history() -> None:
         sa.PrimaryKeyConstraint("day", "tenant", name="pk_token_days"),
     )
     op.create_table(
+        "token_tries",
+        sa.Column("tenant", sa.Text, nullable=False),
+        sa.Column("day", sa.Date, nullable=False),
+        *(sa.Column(name, sa.Text, nullable=False) for name in ("platform", "outcome", "reason")),
+        sa.Column("tries", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "day", "platform", "outcome", "reason", name="pk_token_tries"),
+    )
+    op.create_table(
+        "token_tallied",
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("until", _UUID, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_token_tallied"),
+    )
+    op.create_table(
+        "token_low",
+        sa.Column("platform", sa.Text, nullable=False),
+        sa.Column("since", _TIME, nullable=False),
+        _facts(),
+        sa.PrimaryKeyConstraint("platform", name="pk_token_low"),
+    )
+    op.create_table(
         "token_apps",
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
@@ -210,6 +231,9 @@ def downgrade() -> None:
         "token_connects",
         "token_messages",
         "token_apps",
+        "token_low",
+        "token_tallied",
+        "token_tries",
         "token_days",
         "token_looks",
         "token_reads",

@@ -9,7 +9,7 @@ import uuid
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Date, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Date, ForeignKey, Index, Integer, LargeBinary, Text, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -157,6 +157,41 @@ class DayRow(Base):
     healthy: Mapped[int] = mapped_column(Integer, server_default="0")
     expiring_soon: Mapped[int] = mapped_column(Integer, server_default="0")
     critical: Mapped[int] = mapped_column(Integer, server_default="0")
+
+
+class TryRow(Base):
+    """Refreshes that were tried on a day (UTC), added up from the history: of a tenant, or of all, which is "".
+
+    `outcome` is refreshed, failed, dead or lost; `reason` why it was not refreshed.
+    """
+
+    __tablename__ = "token_tries"
+
+    tenant: Mapped[str] = mapped_column(Text, primary_key=True)
+    day: Mapped[date] = mapped_column(Date, primary_key=True)
+    platform: Mapped[str] = mapped_column(Text, primary_key=True)
+    outcome: Mapped[str] = mapped_column(Text, primary_key=True)
+    reason: Mapped[str] = mapped_column(Text, primary_key=True)
+    tries: Mapped[int] = mapped_column(BigInteger)
+
+
+class TalliedRow(Base):
+    """Up to which id, and without it, the history is added up in `token_tries`: one row."""
+
+    __tablename__ = "token_tallied"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    until: Mapped[uuid.UUID] = mapped_column(UUID(as_uuid=True))
+
+
+class LowRow(Base):
+    """A platform of whose refreshes too few succeed at present: told when it began, and when it is over."""
+
+    __tablename__ = "token_low"
+
+    platform: Mapped[str] = mapped_column(Text, primary_key=True)
+    since: Mapped[datetime]
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
 
 
 class AppRow(Base):
