@@ -20,6 +20,7 @@ QUEUES = {
     "critical": "what a human or a repair waits for",
     "high": "work with a deadline",
     "intake": "jobs asked for over the broker by other services",
+    "tokens": "refreshes: each waits for a platform's answer",
     "default": "probes",
     "bulk": "ingestion, upkeep, reports: whatever may wait",
 }
@@ -51,6 +52,11 @@ ROUTES = {
     "tasks.costs.lag": "tick",
     "tasks.costs.keep_budgets": "high",
     "tasks.costs.*": "bulk",
+    "tasks.tokens.tell": "critical",
+    "tasks.tokens.rewrap": "bulk",
+    "tasks.tokens.watch": "bulk",
+    "tasks.tokens.sweep": "high",
+    "tasks.tokens.*": "tokens",
     "tasks.recovery.look": "tick",
     "tasks.recovery.*": "critical",
     "tasks.maintenance.*": "bulk",
@@ -77,6 +83,7 @@ BEAT: dict[str, Every | Dated] = {
     "cost-lag": Every(10, "tasks.costs.lag"),
     "cost-aggregation": Dated("tasks.costs.aggregate", at="02:20", timezone="UTC"),
     "rate-limit-reset": Every(5, "tasks.limits.reset"),
+    "token-refresh": Every(10, "tasks.tokens.sweep"),
     "cost-watch": Dated("tasks.costs.watch", seconds=300),
     "price-keeping": Dated("tasks.costs.keep_prices", seconds=600),
     "alert-synthetic": Dated("tasks.alerts.synthetic", seconds=3600),
@@ -117,6 +124,8 @@ LIMITS = {
     "tasks.admission.release": (20, 30),
     "tasks.costs.ingest": (20, 30),
     "tasks.costs.lag": (20, 30),
+    "tasks.tokens.sweep": (60, 90),
+    "tasks.tokens.attend": (80, 110),
     "*": (240, 300),
 }
 

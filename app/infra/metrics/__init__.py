@@ -32,6 +32,8 @@ from app.infra.metrics.catalogue import (
     TAKEN_BACK,
     TASK_SECONDS,
     TICKS,
+    TOKEN_REFRESH_SECONDS,
+    TOKEN_REFRESHES,
 )
 from app.infra.metrics.exposition import clear_collectors, register_collector, render
 from app.infra.metrics.flusher import flush, start_flusher, stop_flusher
@@ -61,6 +63,8 @@ __all__ = [
     "TAKEN_BACK",
     "TASK_SECONDS",
     "TICKS",
+    "TOKEN_REFRESHES",
+    "TOKEN_REFRESH_SECONDS",
     "Counter",
     "Histogram",
     "after_fork",

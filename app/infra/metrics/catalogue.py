@@ -44,6 +44,15 @@ NOTIFICATION_SECONDS = Histogram(
     "smm_notification_send_seconds", "Run time of one try to send a message.", ("channel",), buckets=_ANSWER
 )
 
+TOKEN_REFRESHES = Counter(
+    "smm_token_refreshes_total",
+    "Refreshes of platform tokens: refreshed, failed, dead (a login is needed), lost (no answer), waiting or nothing.",
+    ("platform", "outcome"),
+)
+TOKEN_REFRESH_SECONDS = Histogram(
+    "smm_token_refresh_seconds", "Time in which a platform answered a refresh.", ("platform",), buckets=_ANSWER
+)
+
 HTTP_REQUESTS = Counter(
     "smm_http_requests_total", "Requests to our API and console that were answered.", ("method", "route", "status")
 )
@@ -100,6 +109,8 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     PROBE_SECONDS,
     NOTIFICATION_ATTEMPTS,
     NOTIFICATION_SECONDS,
+    TOKEN_REFRESHES,
+    TOKEN_REFRESH_SECONDS,
     HTTP_REQUESTS,
     HTTP_SECONDS,
     HTTP_LIMITED,

@@ -1,0 +1,234 @@
+"""Look for work: hand out the tokens that are due, and once a day decide about all of a time zone in one query."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+
+from app import catalog, clock, jobs
+from app.catalog import Catalog
+from app.infra.db import UnitOfWork, unit_of_work
+from app.infra.logging import get_logger
+from app.jobs import Submission
+from app.tokens import core, pacing
+from app.tokens.core import Grant, Ladder, Level
+from app.tokens.provider import Traits
+from app.tokens.providers import platforms
+
+ATTEND = "tasks.tokens.attend"
+EVERY_SECONDS = 10
+"""From one pass to the next."""
+BUSY_SECONDS = 6.0
+"""How long one pass goes on where much is due."""
+HANDED_OUT = timedelta(minutes=10)
+"""A token that was handed out is looked at again after this, should its job be gone."""
+LATE = timedelta(minutes=1)
+"""A row whose next look is later than it should be by more than this is put right by the daily look."""
+
+log = get_logger(__name__)
+
+
+def sweep(now: datetime | None = None) -> int:
+    """One pass: the daily looks whose time has come, and whatever is due; how many tokens were handed out."""
+    moment, started, handed = now or clock.now(), clock.monotonic(), 0
+    look_all(moment)
+    while clock.monotonic() - started < BUSY_SECONDS:
+        with unit_of_work() as uow:
+            chunk = hand_out(uow, moment)
+        handed += chunk
+        if chunk < pacing.AT_ONCE:
+            break
+    return handed
+
+
+def hand_out(uow: UnitOfWork, now: datetime) -> int:
+    """Submit a job for each token that is due, of each app as many as it may refresh until the next pass."""
+    connecting = catalog.current().connecting
+    rows = uow.execute(
+        "SELECT a.platform, a.app, array_agg(s.account_id ORDER BY s.next_at) AS ids FROM token_status s "
+        "JOIN accounts a ON a.id = s.account_id WHERE s.next_at <= :now GROUP BY a.platform, a.app",
+        now=now,
+    ).all()
+    chosen: list[UUID] = []
+    for row in rows:
+        most = pacing.share_of(connecting.app_of(row.platform, row.app), EVERY_SECONDS)
+        chosen += row.ids[:most]
+    if not chosen:
+        return 0
+    taken = uow.execute(
+        "UPDATE token_status SET next_at = :later WHERE account_id = ANY(:ids) AND next_at <= :now "
+        "RETURNING account_id",
+        later=now + HANDED_OUT,
+        ids=chosen,
+        now=now,
+    ).scalars()
+    due = [Submission(ATTEND, {"account_id": str(one)}, key=f"token:{one}") for one in taken]
+    for place in range(0, len(due), 500):
+        jobs.submit_many(uow, due[place : place + 500])
+    return len(due)
+
+
+def look_all(now: datetime) -> int:
+    """The daily look of each time zone whose time has come; how many tokens were looked at."""
+    seen = 0
+    found = catalog.current()
+    with unit_of_work() as uow:
+        zones = _due_zones(uow, found, now)
+    for zone in zones:
+        with unit_of_work() as uow:
+            seen += _look(uow, found, zone, now)
+    return seen
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What the tokens of one platform and app have in common."""
+
+    ladder: Ladder
+    traits: Traits
+
+
+def _zones(found: Catalog) -> dict[str, list[str]]:
+    """Time zones and the tenants that the catalogue puts there; everybody else is in UTC."""
+    zones: dict[str, list[str]] = {"UTC": []}
+    for name, tenant in found.budgeting.tenants.items():
+        zones.setdefault(tenant.timezone, []).append(name)
+    return zones
+
+
+def _due_zones(uow: UnitOfWork, found: Catalog, now: datetime) -> list[str]:
+    known = {row.zone: row.due_at for row in uow.execute("SELECT zone, due_at FROM token_looks")}
+    zones = _zones(found)
+    new = [zone for zone in zones if zone not in known]
+    for zone in new:
+        uow.execute(
+            "INSERT INTO token_looks (zone, due_at) VALUES (:zone, :due_at) ON CONFLICT (zone) DO NOTHING",
+            zone=zone,
+            due_at=_next_look(found, zone, now),
+        )
+    return [zone for zone, due_at in known.items() if zone in zones and due_at <= now]
+
+
+def _next_look(found: Catalog, zone: str, after: datetime) -> datetime:
+    daily = core.Daily(found.connecting.tokens.daily_at, ZoneInfo(zone))
+    return daily.after(after + timedelta(seconds=1))
+
+
+def _look(uow: UnitOfWork, found: Catalog, zone: str, now: datetime) -> int:
+    """Decide about every token of a zone. One query reads them, one writes those that wait for the wrong time."""
+    claimed = uow.execute(
+        "UPDATE token_looks SET due_at = :next, looked_at = :now WHERE zone = :zone AND due_at <= :now RETURNING zone",
+        zone=zone,
+        now=now,
+        next=_next_look(found, zone, now),
+    ).one_or_none()
+    if claimed is None:
+        return 0
+    tenants = _zones(found)[zone]
+    others = [name for name, tenant in found.budgeting.tenants.items() if tenant.timezone != "UTC"]
+    tally, wrong = decide_all(_tokens(uow, zone, tenants, others), found, zone, now)
+    _write_day(uow, now.astimezone(ZoneInfo(zone)).date(), tally)
+    _put_right(uow, wrong)
+    log.info(
+        "tokens looked at", zone=zone, checked=sum(sum(one.values()) for one in tally.values()), put_right=len(wrong)
+    )
+    return sum(sum(one.values()) for one in tally.values())
+
+
+_TOKENS = """
+SELECT a.id, a.tenant, a.platform, a.app, s.generation, s.grant_state, s.refresh IS NOT NULL, s.issued_at, s.expires_at,
+       s.refresh_expires_at, s.attempts, s.tried_at, s.wait_until, s.next_at
+FROM accounts a JOIN token_status s ON s.account_id = a.id
+WHERE a.disabled_at IS NULL AND s.grant_state <> '' AND s.lease_until IS NULL AND """
+
+
+def _tokens(uow: UnitOfWork, zone: str, tenants: Sequence[str], others: Sequence[str]) -> Iterator[Any]:
+    """Rows of all tokens of a zone, as plain tuples."""
+    which = "NOT (a.tenant = ANY(:others))" if zone == "UTC" else "a.tenant = ANY(:tenants)"
+    given = {"others": list(others)} if zone == "UTC" else {"tenants": list(tenants)}
+    result = uow.session.connection().execute(text(_TOKENS + which), given)
+    return iter(result.cursor.fetchall() if result.cursor is not None else ())
+
+
+def decide_all(
+    rows: Iterator[Any], found: Catalog, zone: str, now: datetime
+) -> tuple[dict[str, Counter[Level]], list[tuple[UUID, datetime]]]:
+    """Count tenants' tokens by level, and name those that nobody would look at in time, with the right time."""
+    kinds: dict[tuple[str, str], _Kind | None] = {}
+    tally: dict[str, Counter[Level]] = {}
+    wrong: list[tuple[UUID, datetime]] = []
+    settings = found.connecting.tokens
+    base = core.Daily(settings.daily_at, ZoneInfo(zone))
+    for row in rows:
+        identifier, tenant, platform, app, generation, grant, has_refresh, *times, attempts, tried, wait, next_at = row
+        if (platform, app) not in kinds:
+            kinds[platform, app] = _kind_of(found, platform, app)
+        kind = kinds[platform, app]
+        if kind is None:
+            continue
+        token = core.Token(
+            generation,
+            Grant(grant),
+            has_refresh,
+            False,
+            False,
+            *times,
+            attempts=attempts,
+            tried_at=tried,
+            wait_until=wait,
+        )
+        level = core.level_of(token, kind.ladder, kind.traits, now)
+        if level is None:
+            continue
+        tally.setdefault(tenant, Counter())[level] += 1
+        if level is Level.HEALTHY and next_at is not None and next_at - now > kind.ladder.spread:
+            continue
+        account = identifier if isinstance(identifier, UUID) else UUID(identifier)
+        daily = core.daily_of(settings, kind.ladder, zone, account) if kind.ladder.daily else base
+        due = core.look_at(token, kind.ladder, kind.traits, daily, now)
+        if due is not None and (next_at is None or next_at - due > LATE):
+            wrong.append((account, max(due, now)))
+    return tally, wrong
+
+
+def _kind_of(found: Catalog, platform: str, app: str) -> _Kind | None:
+    provider = platforms().get(platform)
+    if provider is None:
+        return None
+    known = found.connecting.app_of(platform, app)
+    return _Kind(core.ladder_of(found.connecting.tokens, provider.TRAITS, known), provider.TRAITS)
+
+
+def _write_day(uow: UnitOfWork, day: date, tally: Mapping[str, Counter[Level]]) -> None:
+    if not tally:
+        return
+    uow.execute(
+        "INSERT INTO token_days (day, tenant, checked, healthy, expiring_soon, critical) "
+        "SELECT :day, * FROM unnest(CAST(:tenants AS text[]), CAST(:checked AS int[]), CAST(:healthy AS int[]), "
+        "CAST(:soon AS int[]), CAST(:critical AS int[])) ON CONFLICT (day, tenant) DO UPDATE SET "
+        "checked = excluded.checked, healthy = excluded.healthy, expiring_soon = excluded.expiring_soon, "
+        "critical = excluded.critical",
+        day=day,
+        tenants=list(tally),
+        checked=[sum(one.values()) for one in tally.values()],
+        healthy=[one[Level.HEALTHY] for one in tally.values()],
+        soon=[one[Level.EXPIRING_SOON] for one in tally.values()],
+        critical=[one[Level.CRITICAL] for one in tally.values()],
+    )
+
+
+def _put_right(uow: UnitOfWork, wrong: Sequence[tuple[UUID, datetime]]) -> None:
+    if wrong:
+        uow.execute(
+            "UPDATE token_status s SET next_at = w.due FROM unnest(CAST(:ids AS uuid[]), CAST(:due AS timestamptz[])) "
+            "AS w(id, due) WHERE s.account_id = w.id AND s.lease_until IS NULL",
+            ids=[str(one) for one, _ in wrong],
+            due=[due for _, due in wrong],
+        )
