@@ -17,7 +17,7 @@ from app.tokens.climbing import Block
 REFUSED, UNSURE, LIMITED, ODD, OK = "refused", "unsure", "limited", "odd", "ok"
 
 OUTAGE_AFTER = 10
-"""First tries that failed one after the other, of that many accounts and without a success between: it is the platform."""
+"""First tries that failed one after the other, of so many accounts, without a success between: it is the platform."""
 LOST_AFTER = 3
 """The same of answers that got lost: each of them may have cost an account its consent."""
 FIRST_HOLD = timedelta(minutes=5)
@@ -73,7 +73,7 @@ def limited(uow: UnitOfWork, app: App, *, until: datetime) -> None:
 def odd(uow: UnitOfWork, app: App, *, reason: str, detail: str) -> None:
     """It answered something that nobody described: a person has to look. Its accounts do not wait for that."""
     found = _lock(uow, app.name)
-    if found.state == ODD or found.state == REFUSED:
+    if found.state in {ODD, REFUSED}:
         return
     _write(uow, AppState(app.name, ODD, reason, found.failures, found.held_until))
     _tell(uow, app, _TOLD[ODD], reason=reason, detail=detail)

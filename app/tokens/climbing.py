@@ -73,7 +73,11 @@ def follow(
     """Write `after`, and whatever its place on the ladder asks for. The caller holds the row locked."""
     token = store.token_of(account, after, blocked=block is not None, held_until=None if block is None else block.until)
     place = core.place_of(token, rules.ladder, rules.traits, now)
-    after = _told(uow, account, before, after, place, rules, now=now, how=how)
+    earlier = core.place_of(store.token_of(account, before), rules.ladder, rules.traits, now)
+    if place.step is Step.NONE:
+        after = _over(uow, account, after, now=now, how=how)
+    else:
+        after = _told(uow, account, after, (earlier, place), now=now)
     after = _paused(uow, account, after, place, now=now)
     if after.lease_until is None:
         after = replace(after, next_at=core.look_at(token, rules.ladder, rules.traits, rules.daily, now))
@@ -101,19 +105,9 @@ def tell(uow: UnitOfWork, kind: str, account: Account, facts: Mapping[str, Any],
     signals.record(uow, kind, account.subject, labels=account.labels | labels, facts=dict(facts))
 
 
-def _told(
-    uow: UnitOfWork,
-    account: Account,
-    before: Status,
-    after: Status,
-    place: Place,
-    rules: Rules,
-    *,
-    now: datetime,
-    how: str,
-) -> Status:
-    if place.step is Step.NONE:
-        return _over(uow, account, after, now=now, how=how)
+def _told(uow: UnitOfWork, account: Account, after: Status, places: tuple[Place, Place], *, now: datetime) -> Status:
+    """Whoever is concerned learns of a higher step; the owner also where it has only now become the owner's business."""
+    earlier, place = places
     higher = place.step.height > after.told.height
     if higher:
         climb = after.climb + (after.told is Step.NONE)
@@ -125,7 +119,6 @@ def _told(
             "contacts": len(telling.contacts_of(account)),
         }
         tell(uow, CLIMBED, account, facts, step=place.step.value)
-    earlier = core.place_of(store.token_of(account, before), rules.ladder, rules.traits, now)
     if place.client and (higher or not earlier.client):
         telling.plan(uow, account, climb=after.climb, step=after.told.value, now=now)
     return after
