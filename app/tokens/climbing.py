@@ -106,7 +106,7 @@ def tell(uow: UnitOfWork, kind: str, account: Account, facts: Mapping[str, Any],
 
 
 def _told(uow: UnitOfWork, account: Account, after: Status, places: tuple[Place, Place], *, now: datetime) -> Status:
-    """Whoever is concerned learns of a higher step; the owner also where it has only now become the owner's business."""
+    """Who is concerned learns of a higher step; the owner also where it becomes the owner's business only now."""
     earlier, place = places
     higher = place.step.height > after.told.height
     if higher:

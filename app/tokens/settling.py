@@ -107,7 +107,7 @@ def _refused(uow: UnitOfWork, begun: Begun, held: Held, answer: Refused, duratio
         after = replace(
             after, attempts=before.attempts + 1, tried_at=begun.now, failing_since=before.failing_since or begun.now
         )
-    _remember(uow, begun, after, answer, outcome, duration_ms)
+    _remember(uow, begun, after, Attended(outcome, answer.trouble.value), duration_ms=duration_ms)
     block = apps_state.read(uow.session, begun.app.name).block(begun.now)
     climbing.follow(uow, held.account, held.status, after, begun.rules, now=begun.now, block=block)
     return Attended(outcome, answer.reason, detail, before.generation, after.wait_until)
@@ -144,17 +144,12 @@ def _until_old(begun: Begun) -> timedelta:
     return YOUNG_WAIT if issued is None else max(timedelta(minutes=1), issued + age - begun.now)
 
 
-def _remember(
-    uow: UnitOfWork, begun: Begun, after: Status, answer: Refused, outcome: Outcome, duration_ms: int | None
-) -> None:
-    account, now = begun.held.account, begun.now
-    facts: dict[str, Any] = {
-        "trouble": answer.trouble.value,
-        "attempt": after.attempts,
-        "of": begun.rules.ladder.attempts,
-    }
+def _remember(uow: UnitOfWork, begun: Begun, after: Status, came: Attended, *, duration_ms: int | None) -> None:
+    """What came of it, with the kind of trouble as its reason."""
+    account, now, outcome = begun.held.account, begun.now, came.outcome
+    facts: dict[str, Any] = {"trouble": came.reason, "attempt": after.attempts, "of": begun.rules.ladder.attempts}
     store.record(
-        uow, account, outcome.value, by=begun.by, now=now, generation=after.generation, reason=answer.reason,
+        uow, account, outcome.value, by=begun.by, now=now, generation=after.generation, reason=after.reason,
         detail=after.detail or None, duration_ms=duration_ms, expires_at=after.expires_at, **facts,
     )  # fmt: skip
     if outcome is Outcome.FAILED:
