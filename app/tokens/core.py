@@ -138,8 +138,12 @@ def ladder_of(settings: Settings, traits: Traits, app: App | None = None) -> Lad
 
 def daily_of(settings: Settings, ladder: Ladder, zone: str, account_id: UUID) -> Daily:
     """The daily time for one account: the tenant's, and its own place within the spread."""
-    share = (account_id.int % 10_007) / 10_007
-    return Daily(settings.daily_at, ZoneInfo(zone), ladder.spread * share)
+    return Daily(settings.daily_at, ZoneInfo(zone), offset_of(ladder, account_id))
+
+
+def offset_of(ladder: Ladder, account_id: UUID) -> timedelta:
+    """An account's place within the spread: always the same."""
+    return ladder.spread * ((account_id.int % 10_007) / 10_007)
 
 
 def is_renewable(token: Token, traits: Traits, now: datetime) -> bool:

@@ -18,7 +18,7 @@ from app.infra.db import UnitOfWork, unit_of_work
 from app.infra.logging import get_logger
 from app.jobs import Submission
 from app.tokens import core, pacing
-from app.tokens.core import Grant, Ladder, Level
+from app.tokens.core import Ladder, Level
 from app.tokens.provider import Traits
 from app.tokens.providers import platforms
 
@@ -95,6 +95,19 @@ class _Kind:
     traits: Traits
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a daily look found: tokens by tenant and level, and those whose next look is at the wrong time."""
+
+    tally: dict[str, Counter[Level]]
+    wrong: list[tuple[UUID, datetime]]
+
+    @property
+    def checked(self) -> int:
+        """How many tokens were looked at."""
+        return sum(sum(one.values()) for one in self.tally.values())
+
+
 def _zones(found: Catalog) -> dict[str, list[str]]:
     """Time zones and the tenants that the catalogue puts there; everybody else is in UTC."""
     zones: dict[str, list[str]] = {"UTC": []}
@@ -157,45 +170,29 @@ def _tokens(uow: UnitOfWork, zone: str, tenants: Sequence[str], others: Sequence
     return iter(result.cursor.fetchall() if result.cursor is not None else ())
 
 
-def decide_all(
-    rows: Iterator[Any], found: Catalog, zone: str, now: datetime
-) -> tuple[dict[str, Counter[Level]], list[tuple[UUID, datetime]]]:
+def decide_all(rows: Iterator[Any], found: Catalog, zone: str, now: datetime) -> Look:
     """Count tenants' tokens by level, and name those that nobody would look at in time, with the right time."""
+    look = Look({}, [])
+    settings, place = found.connecting.tokens, ZoneInfo(zone)
     kinds: dict[tuple[str, str], _Kind | None] = {}
-    tally: dict[str, Counter[Level]] = {}
-    wrong: list[tuple[UUID, datetime]] = []
-    settings = found.connecting.tokens
-    base = core.Daily(settings.daily_at, ZoneInfo(zone))
-    for row in rows:
-        identifier, tenant, platform, app, generation, grant, has_refresh, *times, attempts, tried, wait, next_at = row
+    for identifier, tenant, platform, app, generation, grant, has_refresh, *known, next_at in rows:
         if (platform, app) not in kinds:
             kinds[platform, app] = _kind_of(found, platform, app)
         kind = kinds[platform, app]
         if kind is None:
             continue
-        token = core.Token(
-            generation,
-            Grant(grant),
-            has_refresh,
-            False,
-            False,
-            *times,
-            attempts=attempts,
-            tried_at=tried,
-            wait_until=wait,
-        )
+        token = core.Token(generation, _GRANTS[grant], has_refresh, False, False, *known)
         level = core.level_of(token, kind.ladder, kind.traits, now)
-        if level is None:
-            continue
-        tally.setdefault(tenant, Counter())[level] += 1
+        if level is not None:
+            look.tally.setdefault(tenant, Counter())[level] += 1
         if level is Level.HEALTHY and next_at is not None and next_at - now > kind.ladder.spread:
             continue
         account = identifier if isinstance(identifier, UUID) else UUID(identifier)
-        daily = core.daily_of(settings, kind.ladder, zone, account) if kind.ladder.daily else base
+        daily = core.Daily(settings.daily_at, place, core.offset_of(kind.ladder, account))
         due = core.look_at(token, kind.ladder, kind.traits, daily, now)
         if due is not None and (next_at is None or next_at - due > LATE):
-            wrong.append((account, max(due, now)))
-    return tally, wrong
+            look.wrong.append((account, max(due, now)))
+    return look
 
 
 def _kind_of(found: Catalog, platform: str, app: str) -> _Kind | None:
