@@ -6,6 +6,7 @@
     THREADS        sends with `delivery.reply_to`: what it answered as `provider_id` is worth keeping
     TAKES_TO       it has many addresses: contacts name theirs with `to`
     ACKNOWLEDGES   it is told when somebody acknowledges
+    LETTERS        it can carry a notice (`Event.NOTICE`) to somebody who is not of the staff
     destination(options, to) -> str      the address's stable name without secrets; Misconfigured where there is none
     send(delivery, options) -> Outcome
 
@@ -51,6 +52,7 @@ class ChannelModule(Protocol):
     THREADS: bool
     TAKES_TO: bool
     ACKNOWLEDGES: bool
+    LETTERS: bool
     Options: type[Options]
 
     def destination(self, options: Any, to: str | None) -> str: ...

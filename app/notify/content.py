@@ -13,6 +13,9 @@ from app.notify.text import Piece, fit, short_line, short_text, web_address
 REPEAT = "This may be a repeat: an earlier try may have arrived."
 """Said where a repeat cannot be told from a first message by the other side."""
 
+MAYBE_KNOWN = "You may have had this message before."
+"""The same in a notice."""
+
 TITLE = 200
 _FIELDS, _FIELD_NAME, _FIELD_VALUE = 20, 60, 500
 _PARAGRAPHS, _PARAGRAPH_NAME = 10, 60
@@ -26,16 +29,19 @@ _WORDS = {
     Event.ACKNOWLEDGED: "Acknowledged",
     Event.RESOLVED: "Resolved",
     Event.TEST: "Test",
+    Event.NOTICE: "Notice",
 }
 _OF_EVENTS = {Event.ACKNOWLEDGED: "🙋", Event.RESOLVED: "✅", Event.TEST: "🔔"}
 _OF_SEVERITIES = {"critical": "🔴", "error": "🟠", "warning": "🟡", "info": "🔵"}
 _COLOURS = {"critical": 0xD92D20, "error": 0xF97316, "warning": 0xEAB308, "info": 0x3B82F6}
-_GREEN, _GREY = 0x16A34A, 0x6B7280
+_GREEN, _GREY, _BLUE = 0x16A34A, 0x6B7280, 0x3B82F6
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
     """Plain text of bounded length. `headline` names what happened to what, `standing` how bad and how many.
+
+    Of a notice there is its title, its text and its links: no headline of ours, no standing, no alerts, no footer.
 
     `repeat` is "" unless a repeat must be owned up to; links hold http(s) addresses only; `more` counts alerts
     beyond those in `alerts`.
@@ -68,16 +74,16 @@ def content_of(delivery: Delivery, *, deduplicates: bool, longest: int = 2000) -
     An acknowledgement is a short word between two messages: without paragraphs and alerts.
     """
     message = delivery.message
-    short = message.event is Event.ACKNOWLEDGED
+    short, letter = message.event is Event.ACKNOWLEDGED, message.event is Event.NOTICE
     word, title = _WORDS[message.event], short_line(message.title, min(TITLE, longest)) or "untitled"
     summary = short_text(message.summary, longest)
-    alerts = () if short or len(message.alerts) < 2 else message.alerts[:_ALERTS]
+    alerts = () if short or letter or len(message.alerts) < 2 else message.alerts[:_ALERTS]
     return Content(
-        headline=f"{_symbol(message)} {word}: {title}",
+        headline=title if letter else f"{_symbol(message)} {word}: {title}",
         word=word,
         title=title,
-        standing=_standing(message),
-        repeat=REPEAT if delivery.may_be_repeat and not deduplicates else "",
+        standing="" if letter else _standing(message),
+        repeat=_repeat(message) if delivery.may_be_repeat and not deduplicates else "",
         summary=summary if summary != title else "",
         note=short_text(message.note, longest),
         fields=tuple(_fields(message, longest)),
@@ -85,7 +91,7 @@ def content_of(delivery: Delivery, *, deduplicates: bool, longest: int = 2000) -
         alerts=tuple(_alert(alert, min(_ALERT, longest)) for alert in alerts),
         more=max(0, message.firing + message.resolved - len(alerts)) if alerts else 0,
         links=tuple(_links(message)),
-        footer=_footer(message),
+        footer="" if letter else _footer(message),
         colour=_colour(message),
     )
 
@@ -118,6 +124,10 @@ def severity_of(message: Message) -> str:
     return message.severity if message.severity in _OF_SEVERITIES else "error"
 
 
+def _repeat(message: Message) -> str:
+    return MAYBE_KNOWN if message.event is Event.NOTICE else REPEAT
+
+
 def _symbol(message: Message) -> str:
     return _OF_EVENTS.get(message.event) or _OF_SEVERITIES[severity_of(message)]
 
@@ -128,6 +138,8 @@ def _colour(message: Message) -> int:
             return _GREEN
         case Event.ACKNOWLEDGED | Event.TEST:
             return _GREY
+        case Event.NOTICE:
+            return _BLUE
         case _:
             return _COLOURS[severity_of(message)]
 

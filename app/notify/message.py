@@ -1,4 +1,4 @@
-"""What is told, whatever the channel: one message about a group of alerts, and what became of sending it."""
+"""What is told, whatever the channel: a message about a group of alerts, or a notice; what became of sending it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Event(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     TEST = "test"
+    NOTICE = "notice"  # a letter to somebody who knows nothing of alerts: its own words, and nothing around them
 
 
 @dataclass(frozen=True, slots=True)

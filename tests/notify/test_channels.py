@@ -73,7 +73,8 @@ def test_a_channel_is_described(kind: str) -> None:
     assert isinstance(module.RATE, Rate)
     assert module.RATE.per_second > 0
     assert module.RATE.burst >= 1
-    assert {type(getattr(module, flag)) for flag in ("DEDUPLICATES", "THREADS", "TAKES_TO", "ACKNOWLEDGES")} == {bool}
+    flags = ("DEDUPLICATES", "THREADS", "TAKES_TO", "ACKNOWLEDGES", "LETTERS")
+    assert {type(getattr(module, flag)) for flag in flags} == {bool}
 
 
 @pytest.mark.parametrize("kind", kinds())

@@ -52,11 +52,12 @@ def test_the_table_of_kinds_is_true(kind: str) -> None:
     module = kinds()[kind]
     row = re.search(rf"^\| \[`{kind}`\]\(#{kind}\) \|(.*)\|$", PAGE, re.MULTILINE)
     assert row is not None
-    _goes, to, later, repeat, acknowledged = (cell.strip() for cell in row[1].split("|"))
+    _goes, to, later, repeat, acknowledged, letters = (cell.strip() for cell in row[1].split("|"))
     assert (to != "–") == module.TAKES_TO
     assert (later.startswith(("reply", "stand in"))) == module.THREADS
     assert (repeat == "says that it may be one") != module.DEDUPLICATES
     assert (acknowledged == "yes") == module.ACKNOWLEDGES
+    assert (letters == "yes") == module.LETTERS
 
 
 def test_every_example_is_a_good_file() -> None:

@@ -13,6 +13,7 @@ DEDUPLICATES = True
 THREADS = False
 TAKES_TO = False
 ACKNOWLEDGES = False
+LETTERS = False
 
 
 class Options(BaseOptions):

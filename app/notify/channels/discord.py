@@ -25,6 +25,7 @@ DEDUPLICATES = False
 THREADS = False
 TAKES_TO = False
 ACKNOWLEDGES = True
+LETTERS = True
 
 MAX_CONTENT = 2000
 MAX_EMBED = 6000
@@ -68,7 +69,7 @@ def embed(content: Content) -> dict[str, Any]:
     found: dict[str, Any] = {
         "title": fit(content.title, MAX_TITLE, escape=markdown) or content.word,
         "color": content.colour,
-        "footer": {"text": content.footer},
+        **({"footer": {"text": content.footer}} if content.footer else {}),
         "fields": _fields(content),
     }
     used = sum(utf16_units(text) for text in (found["title"], content.footer))

@@ -32,6 +32,7 @@ DEDUPLICATES = False
 THREADS = True
 TAKES_TO = True
 ACKNOWLEDGES = False
+LETTERS = True
 
 MAX_TEXT = 500_000
 _LONGEST = 20_000
@@ -145,7 +146,8 @@ def letter(delivery: Delivery, options: Options, recipients: list[str]) -> Email
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"
     mail["X-Smm-Event"] = message.event.value
-    mail["X-Smm-Severity"] = severity_of(message)
+    if message.event is not Event.NOTICE:
+        mail["X-Smm-Severity"] = severity_of(message)
     if severity_of(message) == "critical" and message.event in (Event.FIRING, Event.ESCALATED, Event.REPEATED):
         mail["Importance"] = "high"
     mail.set_content(plain(content))
@@ -157,7 +159,8 @@ def plain(content: Content) -> str:
     """The message as plain text."""
     text = joined((Piece(content.headline), *flow(content)), MAX_TEXT)
     links = "\n".join(f"{link.label}: {link.url}" for link in content.links)
-    return "\n\n".join(part for part in (text, links, f"-- \n{content.footer}") if part) + "\n"
+    footer = f"-- \n{content.footer}" if content.footer else ""
+    return "\n\n".join(part for part in (text, links, footer) if part) + "\n"
 
 
 def page(content: Content) -> str:
@@ -175,7 +178,7 @@ def page(content: Content) -> str:
         *(f'<div dir="auto">{html(line)}</div>' for line in content.alert_lines),
         *(f'<h3 dir="auto">{html(name)}</h3><p dir="auto">{_lines(value)}</p>' for name, value in content.paragraphs),
         *(f'<p><a href="{html(link.url)}">{html(link.label)}</a></p>' for link in content.links),
-        f'<p style="color:#888;font-size:smaller">{html(content.footer)}</p>',
+        f'<p style="color:#888;font-size:smaller">{html(content.footer)}</p>' if content.footer else "",
     ]
     body = "\n".join(part for part in parts if part)
     return f'<!doctype html>\n<html><body style="font-family:sans-serif">\n{body}\n</body></html>\n'
@@ -186,9 +189,12 @@ def _lines(text: str) -> str:
 
 
 def _subject(message: Message, content: Content) -> str:
-    """The same words for a whole thread: some mail programs show together only what is called the same."""
+    """The same words for a whole thread: some mail programs show together only what is called the same.
+
+    A notice's own words stand as they are: each says what is to be done now.
+    """
     title = fit(content.title or content.word, _SUBJECT)
-    return title if message.event in (Event.FIRING, Event.TEST) else f"Re: {title}"
+    return title if message.event in (Event.FIRING, Event.TEST, Event.NOTICE) else f"Re: {title}"
 
 
 def _server(options: Options) -> smtp.Server:

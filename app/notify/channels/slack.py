@@ -23,6 +23,7 @@ DEDUPLICATES = False
 THREADS = False
 TAKES_TO = False
 ACKNOWLEDGES = True
+LETTERS = True
 
 MAX_BLOCKS = 50
 MAX_SECTION = 3000
@@ -66,7 +67,9 @@ def blocks(content: Content) -> list[dict[str, Any]]:
     if links:
         found.append({"type": "section", "text": {"type": "mrkdwn", "text": links, "verbatim": True}})
     found = found[: MAX_BLOCKS - 1]
-    return [*found, {"type": "context", "elements": [_text(Piece(content.footer), limit=MAX_FIELD)]}]
+    if content.footer:
+        found.append({"type": "context", "elements": [_text(Piece(content.footer), limit=MAX_FIELD)]})
+    return found
 
 
 def _section(*pieces: Piece) -> dict[str, Any]:

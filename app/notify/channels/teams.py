@@ -23,6 +23,7 @@ DEDUPLICATES = False
 THREADS = False
 TAKES_TO = False
 ACKNOWLEDGES = True
+LETTERS = True
 
 MAX_BYTES = 28_000
 _LINES = 20
@@ -67,7 +68,8 @@ def card(content: Content, *, is_broken: bool = True) -> dict[str, Any]:
     body += [_block(_run(line)) for line in content.alert_lines]
     for name, value in content.paragraphs:
         body += [_block(_run(name, weight="Bolder")), *_blocks(value, is_broken=is_broken)]
-    body.append(_block(_run(content.footer, size="Small", isSubtle=True)))
+    if content.footer:
+        body.append(_block(_run(content.footer, size="Small", isSubtle=True)))
     return {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",

@@ -24,6 +24,7 @@ DEDUPLICATES = True
 THREADS = False
 TAKES_TO = False
 ACKNOWLEDGES = False
+LETTERS = True
 
 MAX_BYTES = 1_000_000
 """Many servers take no more than a megabyte; alerts that would exceed it are counted in `truncatedAlerts`."""
@@ -64,7 +65,7 @@ def alertmanager_body(message: Message, *, most_alerts: int = 50) -> dict[str, A
         "version": "4",
         "groupKey": message.group_key,
         "truncatedAlerts": max(0, max(message.firing + message.resolved, len(message.alerts)) - len(alerts)),
-        "status": "resolved" if message.event is Event.RESOLVED else "firing",
+        "status": "resolved" if _is_over(message) else "firing",
         "receiver": message.receiver,
         "groupLabels": message.group_labels,
         "commonLabels": message.common_labels,
@@ -72,6 +73,10 @@ def alertmanager_body(message: Message, *, most_alerts: int = 50) -> dict[str, A
         "externalURL": message.external_url,
         "alerts": [_alert(alert) for alert in alerts],
     }
+
+
+def _is_over(message: Message) -> bool:
+    return message.event is Event.RESOLVED or (message.event is Event.NOTICE and not message.firing)
 
 
 def _alert(alert: AlertLine) -> dict[str, Any]:
