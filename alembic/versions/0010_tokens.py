@@ -173,11 +173,17 @@ def _telling() -> None:
         *(sa.Column(name, sa.Text, nullable=False) for name in ("step", "channel", "recipient", "state")),
         _count("tries"),
         sa.Column("created_at", _TIME, server_default=_NOW, nullable=False),
+        sa.Column("tried_at", _TIME),
+        sa.Column("in_doubt", sa.Boolean, server_default=sa.text("false"), nullable=False),
         sa.Column("sent_at", _TIME),
+        _text("provider_id"),
         _text("error"),
         sa.PrimaryKeyConstraint("id", name="pk_token_messages"),
         sa.UniqueConstraint("account_id", "climb", "step", "channel", "recipient", name="uq_token_messages_once"),
     )
+    is_open = sa.text("state IN ('waiting', 'sending')")
+    address = ["channel", "recipient", "created_at"]
+    op.create_index("ix_token_messages_open", "token_messages", address, postgresql_where=is_open)
 
 
 def _connecting() -> None:

@@ -211,11 +211,22 @@ class AppRow(Base):
 
 
 class MessageRow(Base):
-    """A message to an account's owner, one a step, climb and address: waiting, sending, sent, failed or dropped."""
+    """A message to an account's owner, one a step, climb and address: waiting, sending, sent, failed or dropped.
+
+    `tried_at` is when its last try began; while it is `in_doubt`, a try may have arrived that nobody heard of.
+    `provider_id` is what the other side calls it.
+    """
 
     __tablename__ = "token_messages"
     __table_args__ = (
         UniqueConstraint("account_id", "climb", "step", "channel", "recipient", name="uq_token_messages_once"),
+        Index(
+            "ix_token_messages_open",
+            "channel",
+            "recipient",
+            "created_at",
+            postgresql_where=text("state IN ('waiting', 'sending')"),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(UUID(as_uuid=True), primary_key=True)
@@ -227,7 +238,10 @@ class MessageRow(Base):
     state: Mapped[str] = mapped_column(Text)
     tries: Mapped[int] = mapped_column(Integer, server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    tried_at: Mapped[datetime | None]
+    in_doubt: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     sent_at: Mapped[datetime | None]
+    provider_id: Mapped[str] = mapped_column(Text, server_default="")
     error: Mapped[str] = mapped_column(Text, server_default="")
 
 
