@@ -14,7 +14,7 @@ from tests.notify.messages import ALERT, delivery, message
 from tests.notify.servers import ChannelServer, MailServer
 
 CHATS = ("discord", "slack", "teams", "telegram")
-OURS = re.compile(r"firing|critical|severity|smm[-_]|alert|resolved|acknowledge|2026-03-01T", re.IGNORECASE)
+OURS = re.compile(r"firing|critical|severity|smm[-_]|alert|resolved|acknowledge", re.IGNORECASE)
 NOTICE = replace(
     message(event=Event.NOTICE, title="Please log in to Instagram again", note="", fields=(), paragraphs=()),
     summary="Hello,\n\nthe password of Ann's studio was changed.",
@@ -23,7 +23,7 @@ NOTICE = replace(
 
 
 def in_short(text: str) -> str:
-    return " ".join(text.replace("\\", "").split())
+    return " ".join(text.split())
 
 
 def told(server: ChannelServer) -> str:
@@ -53,12 +53,9 @@ def test_an_e_mail_is_a_plain_letter_under_its_own_subject(mail: MailServer) -> 
     assert letter.mail["Subject"] == "Please log in to Instagram again"
     assert letter.mail["X-Smm-Severity"] is None
     assert letter.mail["Importance"] is None
-    assert (
-        letter.body("plain").split()
-        == (
-            "Please log in to Instagram again Hello, the password of Ann's studio was changed. "
-            "Log in again: https://social.example.com/connect/abc"
-        ).split()
+    assert in_short(letter.body("plain")) == (
+        "Please log in to Instagram again Hello, the password of Ann's studio was changed. "
+        "Log in again: https://social.example.com/connect/abc"
     )
     for body in (letter.body("plain"), letter.body("html")):
         assert OURS.search(body) is None
