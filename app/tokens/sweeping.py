@@ -32,6 +32,8 @@ HANDED_OUT = timedelta(minutes=10)
 LATE = timedelta(minutes=1)
 """A row whose next look is later than it should be by more than this is put right by the daily look."""
 
+_GRANTS = {str(grant): grant for grant in Grant}
+
 log = get_logger(__name__)
 
 
