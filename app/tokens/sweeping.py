@@ -18,7 +18,7 @@ from app.infra.db import UnitOfWork, unit_of_work
 from app.infra.logging import get_logger
 from app.jobs import Submission
 from app.tokens import core, pacing
-from app.tokens.core import Ladder, Level
+from app.tokens.core import Grant, Ladder, Level
 from app.tokens.provider import Traits
 from app.tokens.providers import platforms
 
@@ -148,13 +148,11 @@ def _look(uow: UnitOfWork, found: Catalog, zone: str, now: datetime) -> int:
         return 0
     tenants = _zones(found)[zone]
     others = [name for name, tenant in found.budgeting.tenants.items() if tenant.timezone != "UTC"]
-    tally, wrong = decide_all(_tokens(uow, zone, tenants, others), found, zone, now)
-    _write_day(uow, now.astimezone(ZoneInfo(zone)).date(), tally)
-    _put_right(uow, wrong)
-    log.info(
-        "tokens looked at", zone=zone, checked=sum(sum(one.values()) for one in tally.values()), put_right=len(wrong)
-    )
-    return sum(sum(one.values()) for one in tally.values())
+    look = decide_all(_tokens(uow, zone, tenants, others), found, zone, now)
+    _write_day(uow, now.astimezone(ZoneInfo(zone)).date(), look.tally)
+    _put_right(uow, look.wrong)
+    log.info("tokens looked at", zone=zone, checked=look.checked, put_right=len(look.wrong))
+    return look.checked
 
 
 _TOKENS = """
