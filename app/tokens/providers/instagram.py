@@ -1,0 +1,59 @@
+"""Instagram's professional accounts, by Instagram's own login.
+
+https://developers.facebook.com/docs/instagram-platform/instagram-api-with-instagram-login/business-login and
+https://developers.facebook.com/docs/instagram-platform/reference/refresh_access_token
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from app.catalog import App
+from app.infra.secret import Secret
+from app.tokens.provider import Acceptance, Answer, Asking, Tokens, Traits
+from app.tokens.providers._meta_login import Flow
+
+PLATFORM = "instagram"
+SUMMARY = "one token of 60 days, refreshed by itself from its second day on, without the app's secret"
+TRAITS = Traits(
+    life=timedelta(days=60),
+    one_token=True,
+    minimum_age=timedelta(hours=24),
+    needs_app=frozenset({"login"}),
+    scopes=(
+        "instagram_business_basic",
+        "instagram_business_content_publish",
+        "instagram_business_manage_comments",
+        "instagram_business_manage_messages",
+        "instagram_business_manage_insights",
+    ),
+)
+
+_FLOW = Flow(
+    prefix="ig",
+    first="https://api.instagram.com",
+    graph="https://graph.instagram.com",
+    login="https://www.instagram.com/oauth/authorize",
+    fields="user_id,id,username",
+    traits=TRAITS,
+)
+
+
+def refresh(asking: Asking, app: App, tokens: Tokens) -> Answer:
+    """See `ProviderModule`. The old token stays good until its own end."""
+    return _FLOW.refresh(asking, app, tokens)
+
+
+def introspect(asking: Asking, app: App, tokens: Tokens) -> Acceptance:
+    """See `ProviderModule`. The alias is the id that Instagram has for the account within this app."""
+    return _FLOW.introspect(asking, app, tokens)
+
+
+def login_url(app: App, *, redirect_uri: str, state: str, challenge: str) -> str:  # noqa: ARG001 - no PKCE here
+    """See `ProviderModule`."""
+    return _FLOW.login_url(app, redirect_uri=redirect_uri, state=state)
+
+
+def exchange(asking: Asking, app: App, *, code: Secret, redirect_uri: str, verifier: Secret) -> Answer:  # noqa: ARG001
+    """See `ProviderModule`."""
+    return _FLOW.exchange(asking, app, code=code, redirect_uri=redirect_uri)
