@@ -1,4 +1,4 @@
-"""Signed links with which an account's owner logs in again: good for that one account, for a time, until it is connected.
+"""Signed links with which an account's owner logs in again: for that one account and a time, until it is connected.
 
 A link may be opened as often as one likes. It is of no use any more when the account was connected after it was made;
 a refresh in between does not spoil it, since its owner may have been asked for another reason than the token's end.
