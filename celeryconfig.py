@@ -84,6 +84,7 @@ BEAT: dict[str, Every | Dated] = {
     "cost-aggregation": Dated("tasks.costs.aggregate", at="02:20", timezone="UTC"),
     "rate-limit-reset": Every(5, "tasks.limits.reset"),
     "token-refresh": Every(10, "tasks.tokens.sweep"),
+    "token-watch": Dated("tasks.tokens.watch", seconds=300),
     "cost-watch": Dated("tasks.costs.watch", seconds=300),
     "price-keeping": Dated("tasks.costs.keep_prices", seconds=600),
     "alert-synthetic": Dated("tasks.alerts.synthetic", seconds=3600),
