@@ -71,9 +71,11 @@ class _Heard:
 class Asker:
     """The questions of one attempt. What is posted to a platform that rotates counts as single-use in any case."""
 
-    def __init__(self, app: App, traits: Traits, *, now: datetime, waits: tuple[float, float] = WAITS) -> None:
+    def __init__(
+        self, app: App, traits: Traits, *, now: datetime, seconds: float = SECONDS, waits: tuple[float, float] = WAITS
+    ) -> None:
         self.now = now
-        self._app, self._traits, self._waits = app, traits, waits
+        self._app, self._traits, self._seconds, self._waits = app, traits, seconds, waits
         self._ends_at: float | None = None
 
     def get(
@@ -127,7 +129,7 @@ class Asker:
 
     def _left(self) -> float:
         if self._ends_at is None:
-            self._ends_at = clock.monotonic() + SECONDS
+            self._ends_at = clock.monotonic() + self._seconds
         return self._ends_at - clock.monotonic()
 
     def _is_over(self, state: RetryCallState) -> bool:

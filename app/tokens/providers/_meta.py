@@ -89,7 +89,7 @@ def refusal(reply: Reply, now: datetime, *, young_for: timedelta | None = None) 
     if not 200 <= reply.status < 300:
         return Refused(Trouble.UNKNOWN, "undocumented", f"{where} without an error that can be read")
     if not reply.is_json:
-        return Refused(Trouble.TRANSIENT, "unreadable", f"{where}, but what it says is no JSON")
+        return Refused(Trouble.TRANSIENT, "unreadable_answer", f"{where}, but what it says is no JSON")
     return None
 
 
@@ -131,9 +131,12 @@ def judged(fault: Fault, reply: Reply, now: datetime, *, young_for: timedelta | 
         return Refused(Trouble.APP, "app_refused", f"{detail}: the app's id or secret is wrong, or the app is blocked")
     if code in _PASSING or fault.is_transient or reply.status >= 500:
         return Refused(Trouble.TRANSIENT, "unavailable", detail, retry_after(reply, now))
-    if fault.subcode not in _DEAD and (fault.says(_ABOUT_AGE) or (young_for and code not in _LOGIN)):
+    is_login = code in _LOGIN
+    if fault.subcode not in _DEAD and (
+        fault.says(_ABOUT_AGE) or (young_for and not is_login and code not in _PERMISSION)
+    ):
         return Refused(Trouble.TOO_YOUNG, "too_young", detail, young_for)
-    if code in _LOGIN:
+    if is_login:
         return Refused(Trouble.DEAD, _DEAD.get(fault.subcode or 0, "revoked"), detail)
     if code in _PERMISSION:
         return Refused(Trouble.DEAD, "permission_lost", detail)

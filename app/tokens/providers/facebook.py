@@ -135,7 +135,7 @@ def _known(data: Mapping[str, Any], reply: Reply, now: datetime) -> Acceptance:
 
 
 def _end(data: Mapping[str, Any], *, is_page: bool) -> datetime | None:
-    """When the token ends, or before that the app's access to the person's data, without which it is good for nothing."""
+    """When the token ends, or before that the app's access to the person's data."""
     ends = [moment_of(data.get("expires_at")), None if is_page else moment_of(data.get("data_access_expires_at"))]
     return min((end for end in ends if end is not None), default=None)
 
