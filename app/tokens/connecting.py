@@ -18,7 +18,7 @@ from app.tokens import apps_state, consents, logins, permissions, store, storing
 from app.tokens.connect_links import PREFIX, ConnectLink
 from app.tokens.consents import Consent, Failure, Outcome
 from app.tokens.logins import Login
-from app.tokens.store import Account, Held
+from app.tokens.rows import Account, Held
 
 BY = "owner (link)"
 FAILED = "tokens.connect_failed"
@@ -67,7 +67,6 @@ class Finished:
     outcome: Outcome
     account: Account | None = None
     failure: Failure | None = None
-    expires_at: datetime | None = None
     again: str = field(default="", repr=False)
 
 
@@ -143,7 +142,7 @@ def complete(returned: Returned, *, code: str = "", error: str = "", now: dateti
     with unit_of_work() as uow:
         _store(uow, login, found, now=now)
     log.info("an account was connected by its owner", account=account.key)
-    return Finished(Outcome.CONNECTED, account, expires_at=found.tokens.expires_at)
+    return Finished(Outcome.CONNECTED, account)
 
 
 def _obtained(login: Login, account: Account, *, code: str, error: str, now: datetime) -> Consent | Failure:

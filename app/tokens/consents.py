@@ -18,7 +18,7 @@ from app.tokens import permissions
 from app.tokens.asking import Asker
 from app.tokens.provider import Known, ProviderModule, Refused, Tokens, Trouble
 from app.tokens.providers import platforms
-from app.tokens.store import Account
+from app.tokens.rows import Account
 
 
 class Outcome(StrEnum):

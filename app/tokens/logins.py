@@ -22,7 +22,7 @@ from app.infra.secret import Secret
 from app.tokens import envelope
 from app.tokens.consents import Outcome
 from app.tokens.keyring import keyring
-from app.tokens.store import Account
+from app.tokens.rows import Account
 
 COOKIE = "smm_connect_"
 LONGEST_STATE = 200

@@ -24,7 +24,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _QUIET = frozenset({"/healthz", "/metrics"})
 """Paths asked every few seconds by machines: logged at debug unless they fail."""
 
-_LINKS = "/a/"
+_LINKS = ("/a/", "/connect/")
 """Where the pages behind links in messages are; what follows is the right to act."""
 
 SECURITY_HEADERS = {
@@ -109,8 +109,9 @@ def _access_line(scope: Scope, status: int | None, seconds: float) -> None:
 
 def _path(scope: Scope) -> str:
     """The path as it may be logged: who has a message's link may use it."""
-    if scope["path"].startswith(_LINKS):
-        return f"{_LINKS}***"
+    for beginning in _LINKS:
+        if scope["path"].startswith(beginning):
+            return f"{beginning}***"
     raw: bytes = scope.get("raw_path", b"")
     return raw.split(b"?", 1)[0][:200].decode("ascii", "replace")
 
