@@ -11,6 +11,7 @@ from app.infra.apart import Steps
 from app.jobs import upkeep
 from app.limits import retention as limits
 from app.recovery import retention as recovery
+from app.tokens import retention as tokens
 from tasks.base import JobContext, job
 
 
@@ -33,6 +34,7 @@ def retention(_ctx: JobContext) -> dict[str, object]:
         ("limits", limits),
         ("modes", modes),
         ("recovery", recovery),
+        ("tokens", tokens),
     ):
         with steps.step(name):
             dropped |= domain.drop_old(now)
