@@ -6,58 +6,92 @@ import base64
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from app import clock
+from app.access.callers import BOOTSTRAP, Caller, Role
+from app.access.directory import Directory
 from app.config import Settings, settings
 from app.errors import Invalid, Problem
 from app.infra import adminkey
 from app.infra.text import storable
 from app.web.errors import Unauthenticated, validation_problems
+from app.web.metrics_middleware import template_of
 
-_bearer = HTTPBearer(auto_error=False, description="the key of home/admin.key")
+_bearer = HTTPBearer(auto_error=False, description="the key of home/admin.key, or one of `smm-admin keys create`")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="the same key, for clients without Bearer")
 
 LONGEST_NUMBER = 100
 KEY_SECONDS = 1.0
 """How old what was read of the key's file may be."""
 
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is asking; its name is kept with what it submits."""
-
-    name: str
+CALLER = "smm.caller"
+"""Key of the scope: who is calling, once that is known."""
 
 
 async def authenticate(request: Request, _b: object = Depends(_bearer), _k: object = Depends(_header)) -> Caller:
-    """Who is calling. Raises Unauthenticated. The two schemes above are declared for the OpenAPI document."""
-    return caller_of(request.headers)
+    """Who is calling, if they may use this endpoint. Raises Unauthenticated, NotAllowed, Transient.
 
-
-def caller_of(headers: Mapping[str, str]) -> Caller:
-    """The one place where a request becomes a caller. Raises Unauthenticated.
-
-    Prometheus and amtool may know no scheme but Basic: then the key is the password, and the name does not matter.
+    What their scopes select is looked at by the endpoint. The two schemes above are declared for the OpenAPI document.
     """
-    scheme, _, credentials = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        given = credentials.strip()
-    else:  # a proxy may want a Basic password of its own
-        given = headers.get("x-api-key", "").strip() or (_password(credentials) if scheme.lower() == "basic" else "")
+    return await admitted(request)
+
+
+async def admitted(request: Request) -> Caller:
+    """The same for endpoints that ask by themselves."""
+    caller = await caller_of(request.scope)
+    caller.require_endpoint(request.method, template_of(request.scope))
+    return caller
+
+
+async def caller_of(scope: Scope) -> Caller:
+    """The one place where a request becomes a caller. Raises Unauthenticated, Transient.
+
+    Prometheus and amtool may know no scheme but Basic: then the key is the password, and the name does not matter. The
+    key of the installation is compared without the database, so that it opens the API while Postgres is away.
+    """
+    known = scope.get(CALLER)
+    if isinstance(known, Caller):
+        return known
+    given = _given(Headers(scope=scope))
     if not given:
         raise Unauthenticated("give an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`")
-    if not secrets.compare_digest(given.encode(), _admin_key()):
-        raise Unauthenticated("this API key is not known here")
-    return Caller("admin")
+    if secrets.compare_digest(given.encode(), _admin_key()):
+        caller = Caller(BOOTSTRAP, Role.ADMIN)
+    else:
+        key = await directory().find(given)
+        if key is None:
+            raise Unauthenticated("this API key is not known here")
+        caller = Caller(key.name, key.role, key.scopes)
+    scope[CALLER] = caller
+    return caller
+
+
+def _given(headers: Mapping[str, str]) -> str:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    # A proxy may want a Basic password of its own.
+    return headers.get("x-api-key", "").strip() or (_password(credentials) if scheme.lower() == "basic" else "")
 
 
 _kept: tuple[Settings, float, bytes] | None = None
+_directory: tuple[Settings, Directory] | None = None
+
+
+def directory() -> Directory:
+    """The keys that people made, as this process knows them."""
+    global _directory
+    config = settings()
+    if _directory is None or _directory[0] is not config:
+        _directory = (config, Directory())
+    return _directory[1]
 
 
 def _admin_key() -> bytes:

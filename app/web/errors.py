@@ -13,8 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.routing import Match
 
+from app.access.callers import NotAllowed
 from app.errors import Conflict, Invalid, Misconfigured, NotFound, Problem, Transient
 from app.infra.logging import get_logger
+from app.web.metrics_middleware import template_of
 
 log = get_logger(__name__)
 
@@ -92,6 +94,17 @@ def install(app: FastAPI) -> None:
     async def unauthenticated(request: Request, error: Unauthenticated) -> JSONResponse:
         challenge = {"WWW-Authenticate": 'Bearer realm="smm-admin"'}
         return problem(401, str(error), request_id=_id(request), headers=challenge)
+
+    @app.exception_handler(NotAllowed)
+    async def not_allowed(request: Request, error: NotAllowed) -> JSONResponse:
+        log.warning(
+            "request refused: not allowed",
+            caller=error.caller,
+            scope=error.scope or "admins only",
+            method=request.method,
+            endpoint=template_of(request.scope),
+        )
+        return problem(403, str(error), request_id=_id(request))
 
     @app.exception_handler(NotFound)
     async def not_found(request: Request, error: NotFound) -> JSONResponse:

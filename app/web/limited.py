@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -137,7 +136,7 @@ class Limited:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        caller = _caller(scope)
+        caller = await _caller(scope)
         rule = self._current().of(scope["path"], caller)
         if rule is None:
             await self.app(scope, receive, send)
@@ -220,9 +219,9 @@ def _decide_many(asks: Sequence[Ask]) -> Sequence[Decision] | None:
     return None
 
 
-def _caller(scope: Scope) -> str | None:
+async def _caller(scope: Scope) -> str | None:
     try:
-        return caller_of(Headers(scope=scope)).name[:LONGEST_CALLER]
+        return (await caller_of(scope)).name[:LONGEST_CALLER]
     except (Unauthenticated, SmmError):  # a key's file that cannot be read is told by whoever needs it
         return None
 

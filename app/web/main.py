@@ -35,6 +35,7 @@ from app.web.api import (
     forecasts,
     health,
     jobs,
+    keys,
     limits,
     modes,
     notifications,
@@ -46,6 +47,7 @@ from app.web.api import (
     silences,
     timeline,
 )
+from app.web.connect import pages as connect_pages
 from app.web.console import cost_report_page, costs_pages, details, limits_pages, pages
 from app.web.deps import authenticate
 from app.web.limited import Limited
@@ -94,6 +96,7 @@ def create_app() -> FastAPI:
     app.include_router(costs_pages.router)
     app.include_router(cost_report_page.router)
     app.include_router(link_pages.router)
+    app.include_router(connect_pages.router)
     alertmanager.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     errors.install(app)
@@ -121,7 +124,8 @@ def _api() -> APIRouter:
         cost_reports.router,
     )
     busy = (costs_calls.router, admissions.router)  # routes are tried in order: those that are asked all day come first
-    for router in (*busy, jobs.router, engine.router, timeline.router, *watching, *limiting, *spending, *alerting):
+    plain = (jobs.router, engine.router, keys.router, timeline.router)
+    for router in (*busy, *plain, *watching, *limiting, *spending, *alerting):
         api.include_router(router)
     return api
 
@@ -145,6 +149,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 _PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"description": "No key, or an unknown one", "content": _PROBLEM_CONTENT},
+    403: {"description": "The key lacks a scope, or is no admin's", "content": _PROBLEM_CONTENT},
     422: {"description": "Input not valid; `errors` names each field", "content": _PROBLEM_CONTENT},
     429: {"description": "Too many requests; `Retry-After` says when to repeat", "content": _PROBLEM_CONTENT},
     503: {"description": "A dependency is in trouble; `Retry-After` says when to repeat", "content": _PROBLEM_CONTENT},

@@ -35,7 +35,7 @@ class MetricsMiddleware:
         try:
             await self._app(scope, receive, watch)
         finally:
-            labels = {"method": _method(scope), "route": _route(scope)}
+            labels = {"method": _method(scope), "route": template_of(scope)}
             metrics.HTTP_REQUESTS.inc(**labels, status=status)
             metrics.HTTP_SECONDS.observe(clock.monotonic() - started, **labels)
 
@@ -44,7 +44,8 @@ def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in _METHODS else "other"
 
 
-def _route(scope: Scope) -> str:
+def template_of(scope: Scope) -> str:
+    """The path of the route that was taken, as the OpenAPI document writes it."""
     template: str = getattr(scope.get("route"), "path", "unmatched")
     # A router that was included under a prefix gives its route's own part only.
     if scope["path"].startswith(f"{API}/") and template != "unmatched" and not template.startswith("/api/"):

@@ -18,7 +18,7 @@ from app.alerts.inbox import Inbox, Post, pack
 from app.catalog import Telling
 from app.errors import Invalid, Problem
 from app.web.alertmanager.refusals import REFUSED, refused
-from app.web.deps import caller_of, parse_json
+from app.web.deps import admitted, parse_json
 
 router = APIRouter()
 
@@ -32,7 +32,7 @@ WEBHOOK = "webhook"
 @router.post(PATH, summary="Post alerts", responses=REFUSED, openapi_extra=_BODY)
 async def post_alerts(request: Request) -> Response:
     """200 with nothing once all are durable; 400 with the reasons, the good ones of the batch being kept even so."""
-    caller_of(request.headers)
+    await admitted(request)
     raw = await request.body()
     try:
         alerts = parse_json(raw)
@@ -53,7 +53,7 @@ async def post_alerts(request: Request) -> Response:
 )
 async def take_webhook(request: Request) -> dict[str, Any]:
     """For a receiver's `webhook_configs`: its body, version 4. Good alerts are kept and bad ones reported."""
-    caller_of(request.headers)
+    await admitted(request)
     now = clock.now()
     try:
         alerts = posted.of_webhook(parse_json(await request.body()), now)

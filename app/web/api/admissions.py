@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from app import clock
+from app.access.callers import Caller
 from app.admission import admitting, deferring, outcomes, requests
 from app.config import settings
 from app.errors import Invalid, Problem
@@ -42,11 +44,11 @@ async def decide(request: Request, caller: CurrentCaller) -> Response:
     have to wait and Postgres is away.
     """
     raw = await request.body()
-    return await _in_thread(lambda: _decided(raw, caller.name))
+    return await _in_thread(lambda: _decided(raw, caller))
 
 
-def _decided(raw: bytes, caller: str) -> Response:
-    asked = requests.parse(parse_json(raw), caller=caller)
+def _decided(raw: bytes, caller: Caller) -> Response:
+    asked = _parsed(parse_json(raw), caller)
     [answer] = admitting.admit([asked])
     return _json(answer.document(), answer.until if answer.outcome != "allow" else None)
 
@@ -56,20 +58,27 @@ async def decide_batch(request: Request, caller: CurrentCaller) -> Response:
     """Good ones are decided in their order and bad ones reported, each by its index. Of an operation that comes twice
     the second one is decided after the first."""
     raw = await request.body()
-    return await _in_thread(lambda: _decided_batch(raw, caller.name))
+    return await _in_thread(lambda: _decided_batch(raw, caller))
 
 
-def _decided_batch(raw: bytes, caller: str) -> Response:
+def _decided_batch(raw: bytes, caller: Caller) -> Response:
     good: list[tuple[int, requests.Request]] = []
     rejected: list[dict[str, Any]] = []
     for index, item in enumerate(_items(parse_json(raw), "admissions")):
         try:
-            good.append((index, requests.parse(item, caller=caller)))
+            good.append((index, _parsed(item, caller)))
         except Invalid as error:
             rejected.append({"index": index, "errors": _errors(error)})
     answers = admitting.admit([asked for _, asked in good])
     decided = [{"index": index, **answer.document()} for (index, _), answer in zip(good, answers, strict=True)]
     return _json({"decided": decided, "rejected": rejected})
+
+
+def _parsed(body: Any, caller: Caller) -> requests.Request:
+    """Its task is a job like any other: the key must be allowed to submit it. Raises Invalid, NotAllowed."""
+    if isinstance(body, dict):
+        caller.require_tasks(body.get("task"))
+    return requests.parse(body, caller=caller.name)
 
 
 @router.post("/outcomes", openapi_extra=schemas.body("AdmissionOutcome"), summary="What came of it")
@@ -96,7 +105,7 @@ def report(_caller: CurrentCaller, body: SentJson) -> dict[str, Any]:
 
 @router.get("", summary="Operations that wait, or waited, newest first")
 def list_deferred(
-    _caller: CurrentCaller,
+    asking: CurrentCaller,
     *,
     state: Annotated[
         Literal["waiting", "released", "expired", "cancelled", "dropped"] | None,
@@ -109,7 +118,11 @@ def list_deferred(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
-    """`next` is the cursor of the following page, null on the last. 422 for a filter that takes too long to apply."""
+    """`next` is the cursor of the following page, null on the last. 422 for a filter that takes too long to apply.
+
+    A service sees its own.
+    """
+    caller = caller if asking.is_admin else asking.name
     wanted = {"state": state, "account": account, "operation": operation, "tenant": tenant, "caller": caller}
     try:
         with read_within(LIST_SECONDS) as session:
@@ -127,18 +140,26 @@ def list_deferred(
 
 
 @router.get("/{deferred_id}", summary="One operation that waits, or waited")
-def show(_caller: CurrentCaller, deferred_id: UUID) -> dict[str, Any]:
+def show(caller: CurrentCaller, deferred_id: UUID) -> dict[str, Any]:
     """Its state, why it waits, its position in its account's queue, and its job once it was let go."""
     with read_only() as session:
-        return dict(plain(deferring.get(session, deferred_id)))
+        return dict(plain(_own(session, deferred_id, caller)))
 
 
 @router.post("/{deferred_id}/cancel", summary="Cancel an operation that waits")
 def cancel(caller: CurrentCaller, deferred_id: UUID) -> dict[str, Any]:
     """It does not go on. 409 for one that waits no more."""
     with unit_of_work() as uow:
+        _own(uow.session, deferred_id, caller)
         deferring.cancel(uow, deferred_id, caller.name)
         return dict(plain(deferring.get(uow.session, deferred_id)))
+
+
+def _own(session: Session, deferred_id: UUID, caller: Caller) -> deferring.DeferredView:
+    """Services see and cancel what they asked for themselves. Raises NotFound."""
+    found = deferring.get(session, deferred_id)
+    caller.require_own(found.caller, f"no operation that waits or waited has the id {deferred_id}")
+    return found
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

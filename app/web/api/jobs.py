@@ -37,6 +37,7 @@ def submit(
     """Durable before it is answered. 422 names each field that is wrong; `Location` says where to follow the job."""
     if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
         raise Invalid([Problem("header.idempotency-key", "must be 1 to 255 printable ASCII characters, no spaces")])
+    caller.require_tasks(body)
     request = intake.parse(body)
     with unit_of_work() as uow:
         accepted = intake.accept(
@@ -54,10 +55,15 @@ def submit(
 
 @router.post("/batch", status_code=202, openapi_extra=schemas.body("JobBatch"), summary="Enqueue many jobs")
 def submit_batch(caller: CurrentCaller, body: SentJson, idempotency_key: IdempotencyKey = None) -> dict[str, Any]:
-    """Good ones are kept and bad ones reported, each by its index. Give each job a `key` where a repeat would hurt."""
+    """Good ones are kept and bad ones reported, each by its index. Give each job a `key` where a repeat would hurt.
+
+    403, and none is kept, when one names a task that the key has no scope for.
+    """
     if idempotency_key is not None:
         raise Invalid([Problem("header.idempotency-key", "is for single jobs: give each job of a batch its own `key`")])
     items = _batch_items(body)
+    for item in items:
+        caller.require_tasks(item)
     with unit_of_work() as uow:
         outcomes = intake.accept_batch(uow, items, caller=caller.name)
     accepted: list[dict[str, Any]] = []
@@ -115,10 +121,12 @@ def list_jobs(
 
 
 @router.get("/{job_id}", summary="One job")
-def show(_caller: CurrentCaller, job_id: UUID) -> dict[str, Any]:
-    """State, attempts, times, and at the end its result or its error."""
+def show(caller: CurrentCaller, job_id: UUID) -> dict[str, Any]:
+    """State, attempts, times, and at the end its result or its error. A service sees its own."""
     with read_only() as session:
-        return admin.get(session, job_id).as_dict()
+        job = admin.get(session, job_id)
+    caller.require_own(job.caller, f"no job has the id {job_id}")
+    return job.as_dict()
 
 
 @router.post("/{job_id}/retry", summary="Run a finished job again")

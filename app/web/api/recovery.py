@@ -9,12 +9,13 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from app import catalog, clock
+from app.access.callers import Caller
 from app.infra.db import read_only, read_within, unit_of_work
 from app.infra.text import storable
 from app.recovery import control, reading, triggering
 from app.web.api import alert_bodies as bodies
 from app.web.api.alert_bodies import Body
-from app.web.deps import Caller, CurrentCaller
+from app.web.deps import CurrentCaller
 
 router = APIRouter(prefix="/recovery", tags=["recovery"])
 

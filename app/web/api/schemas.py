@@ -8,7 +8,7 @@ from app.admission.outcome_body import AdmissionOutcome
 from app.admission.requests import AdmissionRequest
 from app.costs.call_body import LlmCall
 from app.jobs.intake import JobRequest
-from app.web.api import alert_bodies, budgets, costs_bills, costs_set_aside, modes, pauses, prices, recovery
+from app.web.api import alert_bodies, budgets, costs_bills, costs_set_aside, keys, modes, pauses, prices, recovery
 
 _REF = "#/components/schemas/{model}"
 
@@ -37,6 +37,7 @@ def components() -> dict[str, Any]:
         **budgets.components(),
         **costs_bills.components(),
         **costs_set_aside.components(),
+        **keys.components(),
         **modes.components(),
         **pauses.components(),
         **prices.components(),

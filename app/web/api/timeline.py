@@ -20,7 +20,8 @@ _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 @router.get("/timeline", summary="What happened, newest first")
 def timeline(
-    _caller: CurrentCaller,
+    caller: CurrentCaller,
+    *,
     subject: Annotated[str | None, Query(description="exactly this one, such as `postgres`")] = None,
     kind: Annotated[str | None, Query(description="such as `health.down`; may end in `*`")] = None,
     since: Annotated[AwareDatetime | None, Query(description="ISO 8601 with an offset")] = None,
@@ -28,6 +29,7 @@ def timeline(
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
     """`next` is the cursor of the following page, null on the last."""
+    caller.require_signals(kind)
     start = None if since is None else max(since, _EARLIEST)
     with read_only() as session:
         found = signals.timeline(session, subject=subject, kind=kind, since=start, limit=limit + 1, before=cursor)
