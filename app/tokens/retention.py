@@ -1,4 +1,4 @@
-"""What is older than its keeping time is forgotten: logins, messages, the counts of days. History goes by partitions."""
+"""What is older than its keeping time is forgotten: logins, messages, counts of days. History goes by partitions."""
 
 from __future__ import annotations
 
