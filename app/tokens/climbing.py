@@ -140,6 +140,6 @@ def _paused(uow: UnitOfWork, account: Account, after: Status, place: Place, *, n
     tell(uow, kind, account, facts_of(after, now))
     store.record(
         uow, account, kind.removeprefix("tokens."), by="ladder", now=now, generation=after.generation,
-        reason=after.reason, step=place.step.value,
+        reason=after.reason, step=place.step.value, expires_at=after.expires_at,
     )  # fmt: skip
     return replace(after, paused=place.paused)
