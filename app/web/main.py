@@ -46,6 +46,7 @@ from app.web.api import (
     schemas,
     silences,
     timeline,
+    tokens,
 )
 from app.web.connect import pages as connect_pages
 from app.web.console import cost_report_page, costs_pages, details, limits_pages, pages
@@ -125,7 +126,8 @@ def _api() -> APIRouter:
     )
     busy = (costs_calls.router, admissions.router)  # routes are tried in order: those that are asked all day come first
     plain = (jobs.router, engine.router, keys.router, timeline.router)
-    for router in (*busy, *plain, *watching, *limiting, *spending, *alerting):
+    of_names = (tokens.router,)  # /tokens/{platform}/{account} would hide others' paths
+    for router in (*busy, *plain, *watching, *limiting, *spending, *alerting, *of_names):
         api.include_router(router)
     return api
 

@@ -8,7 +8,18 @@ from app.admission.outcome_body import AdmissionOutcome
 from app.admission.requests import AdmissionRequest
 from app.costs.call_body import LlmCall
 from app.jobs.intake import JobRequest
-from app.web.api import alert_bodies, budgets, costs_bills, costs_set_aside, keys, modes, pauses, prices, recovery
+from app.web.api import (
+    alert_bodies,
+    budgets,
+    costs_bills,
+    costs_set_aside,
+    keys,
+    modes,
+    pauses,
+    prices,
+    recovery,
+    token_bodies,
+)
 
 _REF = "#/components/schemas/{model}"
 
@@ -42,6 +53,7 @@ def components() -> dict[str, Any]:
         **pauses.components(),
         **prices.components(),
         **recovery.components(),
+        **token_bodies.components(),
         "AdmissionRequest": AdmissionRequest.model_json_schema(ref_template=_REF),
         "AdmissionBatch": _batch("AdmissionBatch", "admissions", "AdmissionRequest"),
         "AdmissionOutcome": outcome,
