@@ -1,0 +1,356 @@
+"""A token is looked at: refreshed once, given up for a reason, waited for; whatever dies in between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+
+from app.config import settings
+from app.infra.crypto import new_key
+from app.infra.db import unit_of_work
+from app.tokens import attending, provider, settling, store, storing
+from app.tokens.asking import Asker
+from app.tokens.core import Grant, Step
+from app.tokens.settling import Outcome
+from app.tokens.store import Held
+from tests.tokens.platforms.meta import MetaPlatform
+from tests.tokens.platforms.oauth import OAuthPlatform
+from tests.tokens.platforms.serving import Fault
+from tests.tokens.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[MetaPlatform, OAuthPlatform]]:
+    with MetaPlatform("instagram") as instagram, OAuthPlatform("x") as x:
+        yield instagram, x
+
+
+@pytest.fixture
+def instagram(running: tuple[MetaPlatform, OAuthPlatform], scene: Scene) -> MetaPlatform:
+    return _fresh(running, scene)[0]
+
+
+@pytest.fixture
+def x(running: tuple[MetaPlatform, OAuthPlatform], scene: Scene) -> OAuthPlatform:
+    return _fresh(running, scene)[1]
+
+
+def _fresh(running: tuple[MetaPlatform, OAuthPlatform], scene: Scene) -> tuple[MetaPlatform, OAuthPlatform]:
+    instagram = running[0]
+    for one in running:
+        one.heal()
+        one.calls.clear()
+        one.refreshed.clear()
+        one.reused.clear()
+    instagram.accept()
+    scene.catalogue(*running)
+    return running
+
+
+def _near_its_end(scene: Scene, platform: MetaPlatform, days: float = 5.0) -> Held:
+    """An account whose token has so many days left."""
+    life = timedelta(days=60)
+    return scene.account(platform, "anna", age=life - timedelta(days=days), life=life)
+
+
+def test_a_token_with_ten_days_left_is_refreshed_at_nine_of_the_next_day(scene: Scene, instagram: MetaPlatform) -> None:
+    held = scene.account(instagram, "anna", age=timedelta(days=49, hours=22), life=timedelta(days=60))
+    assert scene.attend(held).reason == "not_due"
+    due = scene.held(held).status.next_at
+    assert due is not None
+    assert (due.hour, due.minute < 30) == (9, True)
+    scene.at(due)
+    assert scene.attend(held).outcome is Outcome.REFRESHED
+    after = scene.held(held).status
+    assert (after.generation, after.grant, after.attempts) == (2, Grant.GOOD, 0)
+    assert after.expires_at == due + timedelta(days=60)
+    assert instagram.is_good(storing.reveal(scene.held(held)).access)
+
+
+def test_what_is_told_of_a_refresh_holds_no_token(scene: Scene, instagram: MetaPlatform) -> None:
+    held = _near_its_end(scene, instagram)
+    scene.attend(held, force=True)
+    [told] = scene.signals("tokens.refreshed")
+    assert told.subject == f"account:{held.account.key}"
+    assert (told.facts["generation"], told.facts["days_remaining"]) == (2, 60.0)
+    rows = scene.ledger.sql("SELECT t::text AS told FROM signals t UNION ALL SELECT h::text FROM token_history h")
+    assert not [row for row in rows if "canary" in row.told]
+
+
+def test_three_tries_an_hour_apart_then_the_owner_is_asked_and_one_a_day_goes_on(
+    scene: Scene, instagram: MetaPlatform
+) -> None:
+    held = _near_its_end(scene, instagram, days=9)
+    instagram.fail(Fault.ERROR_500)
+    tries = []
+    for _ in range(4):
+        due = scene.held(held).status.next_at
+        assert due is not None
+        scene.at(due)
+        assert scene.attend(held).outcome is Outcome.FAILED
+        tries.append(due)
+    first = tries[0]
+    assert [moment - first for moment in tries[1:3]] == [timedelta(hours=1), timedelta(hours=2)]
+    assert tries[3] - first == timedelta(days=1)
+    assert scene.messages(held) == [(1, "reconnect", "0.anna@example.com")]
+    assert [row.labels["step"] for row in scene.signals("tokens.climbed")] == ["reconnect"]
+
+
+def test_success_ends_the_climb_lets_operations_go_on_and_thanks_who_was_told(
+    scene: Scene, instagram: MetaPlatform
+) -> None:
+    held = _near_its_end(scene, instagram, days=0.5)
+    instagram.fail(Fault.ERROR_500)
+    assert scene.attend(held).outcome is Outcome.FAILED
+    assert (scene.held(held).status.told, scene.held(held).status.paused) == (Step.LAST, True)
+    instagram.heal()
+    scene.after(hours=1)
+    assert scene.attend(held).outcome is Outcome.REFRESHED
+    after = scene.held(held).status
+    assert (after.told, after.paused, after.reason) == (Step.NONE, False, "")
+    told = [row.kind for row in scene.signals() if row.subject.startswith("account:")]
+    assert told[-3:] == ["tokens.refreshed", "tokens.recovered", "tokens.resumed"]
+
+
+@pytest.mark.parametrize("subcode", [0, 458, 459, 460, 463, 467])
+def test_an_answer_that_wants_a_login_is_told_at_once_and_uses_up_no_try(
+    scene: Scene, instagram: MetaPlatform, subcode: int
+) -> None:
+    held = _near_its_end(scene, instagram, days=9)
+    instagram.revoke("anna", subcode)
+    assert scene.attend(held, force=True).outcome is Outcome.DEAD
+    after = scene.held(held).status
+    assert (after.grant, after.attempts, after.paused, after.told) == (Grant.DEAD, 0, True, Step.LAST)
+    assert [step for _, step, _ in scene.messages(held)] == ["last"]
+    assert scene.attend(held, force=True).reason == "login_needed"
+
+
+def test_a_token_that_is_too_young_waits_and_nobody_hears_of_it(scene: Scene, instagram: MetaPlatform) -> None:
+    held = scene.account(instagram, "anna", age=timedelta(hours=3), life=timedelta(days=5))
+    came = scene.attend(held, force=True)
+    assert (came.outcome, came.reason) == (Outcome.WAITING, "too_young")
+    assert came.until == scene.now + timedelta(hours=21)
+    assert scene.signals("tokens.refresh_failed", "tokens.climbed") == []
+    scene.at(came.until or scene.now)
+    assert scene.held(held).status.attempts == 0
+
+
+def test_a_refresh_that_moves_no_end_is_a_failed_one(scene: Scene, instagram: MetaPlatform) -> None:
+    held = _near_its_end(scene, instagram)
+    instagram.life = timedelta(days=5)
+    try:
+        came = scene.attend(held, force=True)
+    finally:
+        instagram.life = timedelta(days=60)
+    assert (came.outcome, came.reason) == (Outcome.FAILED, settling.NOT_EXTENDED)
+    assert (scene.held(held).status.attempts, scene.held(held).status.generation) == (1, 2)
+
+
+def test_a_wrong_app_secret_is_one_notice_for_all_accounts_and_uses_up_no_try(
+    scene: Scene, instagram: MetaPlatform
+) -> None:
+    accounts = [scene.account(instagram, name, age=timedelta(days=55)) for name in ("anna", "bob", "cleo")]
+    instagram.fail(Fault.APP)
+    assert [scene.attend(one, force=True).outcome for one in accounts] == [Outcome.WAITING] * 3
+    assert [row.subject for row in scene.signals("tokens.app_refused")] == ["app:instagram"]
+    assert {scene.held(one).status.attempts for one in accounts} == {0}
+    assert scene.attend(accounts[0]).outcome is not Outcome.REFRESHED
+    instagram.heal()
+    scene.after(hours=23)
+    assert scene.attend(accounts[0]).outcome is Outcome.REFRESHED
+    assert len(scene.signals("tokens.app_accepted")) == 1
+
+
+def test_a_platform_that_answers_nobody_is_waited_for_before_everybody_has_lost_a_try(
+    scene: Scene, instagram: MetaPlatform
+) -> None:
+    accounts = [scene.account(instagram, f"a{place}", age=timedelta(days=55)) for place in range(14)]
+    instagram.fail(Fault.ERROR_500)
+    scene.after(days=1)
+    came = [scene.attend(one).outcome for one in accounts]
+    assert came == [Outcome.FAILED] * 10 + [Outcome.WAITING] * 4
+    assert len(scene.signals("tokens.platform_unsure")) == 1
+    instagram.heal()
+    scene.after(hours=2)
+    assert {scene.attend(one).outcome for one in accounts} == {Outcome.REFRESHED}
+    assert len(scene.signals("tokens.platform_sure")) == 1
+
+
+def test_two_workers_at_one_token_refresh_it_once(scene: Scene, x: OAuthPlatform) -> None:
+    held = scene.account(x, "anna", age=timedelta(hours=1, minutes=30), life=timedelta(hours=2))
+    x.delay = 0.1
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            came = [found.outcome for found in pool.map(lambda _: scene.attend(held, force=True), range(4))]
+    finally:
+        x.delay = 0.0
+    assert came.count(Outcome.REFRESHED) == 1
+    assert set(came) <= {Outcome.REFRESHED, Outcome.WAITING, Outcome.NOTHING}
+    assert (x.refreshed["anna"], x.reused) == (1, [])
+    assert scene.held(held).status.generation == 2
+
+
+def _die_before_the_answer_is_stored(scene: Scene, held: Held) -> None:
+    """What is left of a worker that was killed between the answer and the commit."""
+    with unit_of_work() as uow:
+        ready = attending._begin(uow, held.account.id, by="dead worker", force=True, now=scene.now)
+    assert not isinstance(ready, settling.Attended)
+    begun = ready.begun
+    answer = begun.rules.provider.refresh(Asker(begun.app, begun.rules.traits, now=scene.now), begun.app, ready.tokens)
+    assert isinstance(answer, provider.Granted)
+
+
+def test_a_rotating_token_whose_answer_died_with_its_worker_is_lost_and_told_at_once(
+    scene: Scene, x: OAuthPlatform
+) -> None:
+    held = scene.account(x, "anna", age=timedelta(minutes=30), life=timedelta(hours=2))
+    _die_before_the_answer_is_stored(scene, held)
+    assert scene.attend(held, force=True).reason == "being_refreshed"
+    scene.after(seconds=91)
+    assert [came.outcome for came in scene.sweep()] == [Outcome.LOST]
+    after = scene.held(held).status
+    assert (after.grant, after.reason, after.started_at) == (Grant.LOST, "lost_in_crash", None)
+    assert [step for _, step, _ in scene.messages(held)] == ["reconnect"]
+    assert (x.refreshed["anna"], x.reused) == (1, [])
+
+
+def test_a_token_that_does_not_rotate_is_simply_tried_again_after_a_crash(
+    scene: Scene, instagram: MetaPlatform
+) -> None:
+    held = _near_its_end(scene, instagram)
+    _die_before_the_answer_is_stored(scene, held)
+    scene.after(hours=22)
+    assert [came.outcome for came in scene.sweep()] == [Outcome.REFRESHED]
+    assert instagram.refreshed["anna"] == 2
+    assert scene.messages(held) == []
+
+
+def test_an_answer_that_comes_after_its_token_was_replaced_says_nothing_about_the_new_one(
+    scene: Scene, x: OAuthPlatform
+) -> None:
+    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
+    with unit_of_work() as uow:
+        ready = attending._begin(uow, held.account.id, by="slow worker", force=True, now=scene.now)
+    assert not isinstance(ready, settling.Attended)
+    with unit_of_work() as uow:
+        found = store.lock(uow, held.account.id)
+        assert found is not None
+        storing.put(uow, found, x.give("anna"), kind=storing.CONNECTED, by="owner", now=scene.now)
+    dead = provider.Refused(provider.Trouble.DEAD, "grant_refused")
+    assert settling.settle(ready.begun, dead).outcome is Outcome.NOTHING
+    assert (scene.held(held).status.grant, scene.held(held).status.generation) == (Grant.GOOD, 2)
+
+
+def test_an_answer_that_comes_after_its_account_was_given_up_is_stored_all_the_same(
+    scene: Scene, x: OAuthPlatform
+) -> None:
+    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
+    with unit_of_work() as uow:
+        ready = attending._begin(uow, held.account.id, by="slow worker", force=True, now=scene.now)
+    assert not isinstance(ready, settling.Attended)
+    begun = ready.begun
+    answer = begun.rules.provider.refresh(Asker(begun.app, begun.rules.traits, now=scene.now), begun.app, ready.tokens)
+    scene.after(minutes=2)
+    assert scene.attend(held).outcome is Outcome.LOST
+    assert settling.settle(begun, answer).outcome is Outcome.REFRESHED
+    after = scene.held(held).status
+    assert (after.grant, after.generation, after.told) == (Grant.GOOD, 2, Step.NONE)
+    scene.after(hours=1, minutes=1)
+    assert scene.attend(held).outcome is Outcome.REFRESHED
+    assert x.reused == []
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.RESET_AFTER, Fault.TRUNCATED, Fault.NO_TOKEN])
+def test_a_rotating_token_whose_answer_got_lost_on_the_way_is_never_sent_again(
+    scene: Scene, x: OAuthPlatform, fault: Fault
+) -> None:
+    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
+    x.fail(fault, "anna")
+    assert scene.attend(held).outcome is Outcome.LOST
+    x.heal()
+    scene.after(hours=3)
+    scene.sweep()
+    assert (x.calls["refresh", "anna"], x.reused) == (1, [])
+    assert scene.held(held).status.paused
+
+
+def test_a_database_from_yesterday_sends_a_used_token_once_and_asks_for_a_login(scene: Scene, x: OAuthPlatform) -> None:
+    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
+    [row] = scene.ledger.sql("SELECT * FROM token_status")
+    assert scene.attend(held).outcome is Outcome.REFRESHED
+    scene.ledger.sql(
+        "UPDATE token_status SET generation = :generation, access = :access, refresh = :refresh, "
+        "expires_at = :expires_at, attempts = 0",
+        **{name: getattr(row, name) for name in ("generation", "access", "refresh", "expires_at")},
+    )
+    assert scene.attend(held, force=True).outcome is Outcome.DEAD
+    scene.after(hours=5)
+    scene.sweep()
+    assert x.calls["refresh", "anna"] == 2
+    assert next(step for _, step, _ in scene.messages(held)) == "reconnect"
+
+
+def test_with_the_key_missing_nothing_is_overwritten_and_one_notice_goes_out(
+    scene: Scene, instagram: MetaPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = [scene.account(instagram, name, age=timedelta(days=55)) for name in ("anna", "bob")]
+    before = scene.ledger.sql("SELECT access, key_id, generation FROM token_status ORDER BY account_id")
+    monkeypatch.setenv("SMM_TOKEN_KEYS", new_key("other"))
+    settings.cache_clear()
+    for one in accounts:
+        assert scene.attend(one, force=True).reason == "key_missing"
+    assert scene.ledger.sql("SELECT access, key_id, generation FROM token_status ORDER BY account_id") == before
+    [told] = scene.signals("tokens.key_missing")
+    assert (told.subject, told.facts["account"]) == ("key:test", accounts[0].account.key)
+    assert instagram.calls["refresh", "anna"] == 0
+
+
+def test_a_ciphertext_of_another_row_does_not_open(scene: Scene, instagram: MetaPlatform) -> None:
+    anna = scene.account(instagram, "anna", age=timedelta(days=55))
+    bob = scene.account(instagram, "bob", age=timedelta(days=55))
+    scene.ledger.sql(
+        "UPDATE token_status SET access = (SELECT access FROM token_status WHERE account_id = :bob) "
+        "WHERE account_id = :anna",
+        anna=anna.account.id,
+        bob=bob.account.id,
+    )
+    assert scene.attend(anna, force=True).reason == "damaged"
+    assert scene.attend(bob, force=True).outcome is Outcome.REFRESHED
+    assert instagram.calls["refresh", "anna"] == 0
+
+
+def test_a_revoked_token_is_noticed_by_a_check_and_its_owner_told(scene: Scene, instagram: MetaPlatform) -> None:
+    held = scene.account(instagram, "anna")
+    assert isinstance(attending.check(held.account.id, by="person", now=scene.now), provider.Known)
+    instagram.revoke("anna", 458)
+    found = attending.check(held.account.id, by="person", now=scene.now)
+    assert isinstance(found, provider.Refused)
+    assert scene.held(held).status.reason == "app_removed"
+    assert [step for _, step, _ in scene.messages(held)] == ["last"]
+
+
+def test_a_refused_access_token_with_a_good_refresh_token_is_refreshed(scene: Scene, x: OAuthPlatform) -> None:
+    held = scene.account(x, "anna", age=timedelta(hours=3), life=timedelta(hours=2))
+    attending.check(held.account.id, by="person", now=scene.now)
+    assert (scene.held(held).status.generation, scene.held(held).status.grant) == (2, Grant.GOOD)
+
+
+def test_the_daily_look_counts_all_tokens_and_puts_right_what_waits_for_the_wrong_time(
+    scene: Scene, instagram: MetaPlatform
+) -> None:
+    accounts = [scene.account(instagram, f"a{days}", age=timedelta(days=60 - days)) for days in (2, 6, 20, 40)]
+    dead = scene.account(instagram, "dead", tenant="other")
+    instagram.revoke("dead")
+    scene.attend(dead, force=True)
+    scene.ledger.sql("UPDATE token_status SET next_at = NULL")
+    assert scene.sweep() == []
+    instagram.fail(Fault.ERROR_500)
+    scene.at(scene.now.replace(hour=9) + timedelta(days=1))
+    assert [came.outcome for came in scene.sweep()] == [Outcome.FAILED] * 2
+    days = scene.ledger.sql("SELECT tenant, checked, healthy, expiring_soon, critical FROM token_days ORDER BY tenant")
+    assert [tuple(day) for day in days] == [("acme", 4, 2, 2, 0), ("other", 1, 0, 0, 1)]
+    assert [scene.held(one).status.attempts for one in accounts] == [1, 1, 0, 0]
+    assert all(scene.held(one).status.next_at is not None for one in accounts)
