@@ -53,6 +53,7 @@ ROUTES = {
     "tasks.costs.keep_budgets": "high",
     "tasks.costs.*": "bulk",
     "tasks.tokens.tell": "critical",
+    "tasks.tokens.pick_up": "high",
     "tasks.tokens.rewrap": "bulk",
     "tasks.tokens.look_at_keys": "bulk",
     "tasks.tokens.watch": "bulk",
@@ -87,6 +88,7 @@ BEAT: dict[str, Every | Dated] = {
     "token-refresh": Every(10, "tasks.tokens.sweep"),
     "token-keys": Dated("tasks.tokens.look_at_keys", seconds=3600),
     "token-watch": Dated("tasks.tokens.watch", seconds=300),
+    "token-telling": Dated("tasks.tokens.pick_up", seconds=60),
     "cost-watch": Dated("tasks.costs.watch", seconds=300),
     "price-keeping": Dated("tasks.costs.keep_prices", seconds=600),
     "alert-synthetic": Dated("tasks.alerts.synthetic", seconds=3600),
@@ -115,6 +117,18 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "intake.rejected": ("tasks.alerts.on_signal",),
     "notify.*": ("tasks.alerts.on_signal",),
     "alerts.*": ("tasks.alerts.on_signal",),
+    # Not every kind of tokens': each refresh is a signal, and no alert is about one that succeeded.
+    "tokens.climbed": ("tasks.alerts.on_signal",),
+    "tokens.recovered": ("tasks.alerts.on_signal",),
+    "tokens.refresh_failed": ("tasks.alerts.on_signal",),
+    "tokens.removed": ("tasks.alerts.on_signal",),
+    "tokens.telling_failed": ("tasks.alerts.on_signal",),
+    "tokens.told": ("tasks.alerts.on_signal",),
+    "tokens.app_*": ("tasks.alerts.on_signal",),
+    "tokens.platform_*": ("tasks.alerts.on_signal",),
+    "tokens.answer_*": ("tasks.alerts.on_signal",),
+    "tokens.key_*": ("tasks.alerts.on_signal",),
+    "tokens.success_*": ("tasks.alerts.on_signal",),
 }
 
 # Task glob → (soft, hard) time limit in seconds; the first match counts. Longer work is cut into steps.

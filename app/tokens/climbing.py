@@ -117,6 +117,7 @@ def _told(uow: UnitOfWork, account: Account, after: Status, places: tuple[Place,
             "login": place.login,
             "attempts": after.attempts,
             "contacts": len(telling.contacts_of(account)),
+            **telling.urgency_of(place.step),
         }
         tell(uow, CLIMBED, account, facts, step=place.step.value)
     if place.client and (higher or not earlier.client):

@@ -153,7 +153,8 @@ def _remember(uow: UnitOfWork, begun: Begun, after: Status, came: Attended, *, d
         detail=after.detail or None, duration_ms=duration_ms, expires_at=after.expires_at, **facts,
     )  # fmt: skip
     if outcome is Outcome.FAILED:
-        climbing.tell(uow, FAILED, account, climbing.facts_of(after, now) | facts)
+        used_up = after.attempts >= begun.rules.ladder.attempts
+        climbing.tell(uow, FAILED, account, climbing.facts_of(after, now) | facts | {"used_up": used_up})
 
 
 def hold(
