@@ -1,0 +1,74 @@
+"""What happened to an account's token, what its owner was told, and who read it; the newest first, never a secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app import clock
+
+MESSAGES = 50
+READS = 20
+
+_HISTORY = """
+    SELECT id, at, kind, by, generation, reason, facts FROM token_history
+     WHERE account_id = :account {before} ORDER BY id DESC LIMIT :limit"""
+_MESSAGES = """
+    SELECT climb, step, channel, recipient, state, tries, created_at, sent_at, error FROM token_messages
+     WHERE account_id = :account ORDER BY created_at DESC, id DESC LIMIT :limit"""
+_READS = """
+    SELECT at, by, outcome, purpose, generation FROM token_reads
+     WHERE account_id = :account ORDER BY id DESC LIMIT :limit"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`following` is the id to go on below; None on the last page."""
+
+    items: tuple[dict[str, Any], ...]
+    following: UUID | None
+
+
+def history(session: Session, account_id: UUID, *, limit: int, before: UUID | None = None) -> Page:
+    """What happened, JSON-ready."""
+    query = _HISTORY.format(before="" if before is None else "AND id < :before")
+    rows = session.execute(text(query), {"account": account_id, "before": before, "limit": limit + 1}).all()
+    items = tuple(_entry(row._mapping) for row in rows[:limit])
+    return Page(items, rows[limit - 1].id if len(rows) > limit else None)
+
+
+def messages(session: Session, account_id: UUID) -> list[dict[str, Any]]:
+    """What its owner was told by which way, and what became of it. Addresses are masked."""
+    rows = session.execute(text(_MESSAGES), {"account": account_id, "limit": MESSAGES})
+    return [
+        {
+            **row._mapping,
+            "recipient": masked(row.recipient),
+            "created_at": clock.iso(row.created_at),
+            "sent_at": None if row.sent_at is None else clock.iso(row.sent_at),
+        }
+        for row in rows
+    ]
+
+
+def reads(session: Session, account_id: UUID) -> list[dict[str, Any]]:
+    """Who asked for it lately, what for, and whether it was given."""
+    rows = session.execute(text(_READS), {"account": account_id, "limit": READS})
+    return [{**row._mapping, "at": clock.iso(row.at)} for row in rows]
+
+
+def masked(recipient: str) -> str:
+    """An address that people recognise and nobody can write to: `a…@example.com`, `…4711`."""
+    name, at, host = recipient.rpartition("@")
+    if at and name:
+        return f"{name[:1]}…@{host}"
+    return f"…{recipient[-4:]}" if len(recipient) > 6 else "…"
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "id": str(row["id"]), "at": clock.iso(row["at"]), "facts": dict(row["facts"])}
