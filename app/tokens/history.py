@@ -38,7 +38,7 @@ def history(session: Session, account_id: UUID, *, limit: int, before: UUID | No
     """What happened, JSON-ready."""
     query = _HISTORY.format(before="" if before is None else "AND id < :before")
     rows = session.execute(text(query), {"account": account_id, "before": before, "limit": limit + 1}).all()
-    items = tuple(_entry(row._mapping) for row in rows[:limit])
+    items = tuple(_entry(row._asdict()) for row in rows[:limit])
     return Page(items, rows[limit - 1].id if len(rows) > limit else None)
 
 
@@ -47,7 +47,7 @@ def messages(session: Session, account_id: UUID) -> list[dict[str, Any]]:
     rows = session.execute(text(_MESSAGES), {"account": account_id, "limit": MESSAGES})
     return [
         {
-            **row._mapping,
+            **row._asdict(),
             "recipient": masked(row.recipient),
             "created_at": clock.iso(row.created_at),
             "sent_at": None if row.sent_at is None else clock.iso(row.sent_at),
@@ -59,7 +59,7 @@ def messages(session: Session, account_id: UUID) -> list[dict[str, Any]]:
 def reads(session: Session, account_id: UUID) -> list[dict[str, Any]]:
     """Who asked for it lately, what for, and whether it was given."""
     rows = session.execute(text(_READS), {"account": account_id, "limit": READS})
-    return [{**row._mapping, "at": clock.iso(row.at)} for row in rows]
+    return [{**row._asdict(), "at": clock.iso(row.at)} for row in rows]
 
 
 def masked(recipient: str) -> str:

@@ -9,13 +9,14 @@ from zoneinfo import ZoneInfo
 
 Document = Mapping[str, Any]
 
+RESTORED = "restored"
 _GOOD = ("refreshed", "connected", "imported", "added", "resumed", "enabled")
 
 
 def text(document: Document) -> str:
     """All of it that people read: figures, what needs somebody, what went well."""
-    trouble = [item for item in document["actions"] if item["kind"] not in _GOOD]
-    good = [item for item in document["actions"] if item["kind"] in _GOOD]
+    trouble = [item for item in document["actions"] if not _is_good(item)]
+    good = [item for item in document["actions"] if _is_good(item)]
     zone = document["timezone"]
     parts = [_head(document), *_list("Trouble", trouble, zone), *_list("Done", good, zone)]
     if not document["actions"]:
@@ -48,10 +49,12 @@ def _list(heading: str, actions: list[Document], zone: str) -> Iterator[str]:
         return
     rows = [(_time(item["at"], zone), item["client"], _what(item), _why(item)) for item in actions]
     widths = [max(len(row[place]) for row in rows) for place in range(3)]
-    lines = [
-        "  ".join([cell.ljust(width) for cell, width in zip(row, widths, strict=False)] + [row[3]]) for row in rows
-    ]
-    yield "\n".join([heading, *(f"  {line.rstrip()}" for line in lines)])
+    shown = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]).rstrip() for row in rows]
+    yield "\n".join([heading, *(f"  {line}" for line in shown)])
+
+
+def _is_good(item: Document) -> bool:
+    return item["kind"] in _GOOD or item.get("alert") == RESTORED
 
 
 def _what(item: Document) -> str:

@@ -13,7 +13,7 @@ _LOGINS_KEPT = timedelta(days=7)
 
 
 def drop_old(now: datetime) -> dict[str, int]:
-    """Delete old logins, messages to owners and counts of days; how many of each.
+    """Delete old logins, messages to owners, counts and tries of days; how many of each.
 
     Raises Transient naming what failed, after trying all.
     """
@@ -23,6 +23,7 @@ def drop_old(now: datetime) -> dict[str, int]:
         ("token_connects", "expires_at", now - _LOGINS_KEPT),
         ("token_messages", "created_at", now - timedelta(days=config.alert_days)),
         ("token_days", "day", now - timedelta(days=config.token_days)),
+        ("token_tries", "day", now - timedelta(days=config.token_days)),
     ):
         with steps.step(table):
             dropped[table] = partitions.delete_in_batches(table, column, before)

@@ -25,7 +25,7 @@ PLATFORMS = {
     "ending": Traits(life=60 * DAY, deadline=True),
 }
 APPS = Connecting(apps={name: App(name=name, platform=of) for name, of in (("brand", "one"), ("held", "one"))})
-QUICK = APPS.apps | {"brand": App(name="brand", platform="one", refresh_minutes=30)}
+QUICK = {**APPS.apps, "brand": App(name="brand", platform="one", refresh_minutes=30)}
 HELD = AppState("held", "limited", held_until=NOW + timedelta(hours=1))
 _SPANS = (-DAY, -timedelta(seconds=1), timedelta(), timedelta(minutes=10), timedelta(minutes=30), DAY, 3 * DAY, 9 * DAY)
 

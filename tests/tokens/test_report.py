@@ -1,4 +1,4 @@
-"""The report of a day: its keys are a contract; counts of the looks, actions of the history, of each tenant's own day."""
+"""The report of a day: its keys are a contract; counts of the looks, actions of the history, each tenant's own day."""
 
 from __future__ import annotations
 
@@ -38,10 +38,8 @@ def looked(day: date, **tenants: tuple[int, int, int]) -> None:
     with unit_of_work() as uow:
         for tenant, (healthy, soon, critical) in tenants.items():
             checked = healthy + soon + critical
-            row = DayRow(
-                day=day, tenant=tenant, checked=checked, healthy=healthy, expiring_soon=soon, critical=critical
-            )
-            uow.session.add(row)
+            levels = {"healthy": healthy, "expiring_soon": soon, "critical": critical}
+            uow.session.add(DayRow(day=day, tenant=tenant, checked=checked, **levels))
 
 
 def shown(given: str | None = None, tenant: str | None = None, now: datetime = NOW) -> dict[str, Any]:
@@ -128,12 +126,10 @@ def test_where_nobody_looked_it_is_said(accounts: None) -> None:
     ]
 
 
-def test_the_gravest_come_first_and_what_is_left_out_is_counted(
-    accounts: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(report, "MOST_ACTIONS", 2)
+def test_the_gravest_come_first_and_what_is_left_out_is_counted(accounts: None) -> None:
     remember(happened(SHOP, kind, NOW - timedelta(hours=1)) for kind in ("refreshed", "lost", "connected", "failed"))
-    found = shown()
+    with read_only() as session:
+        found = report.report(session, NOW.date(), None, now=NOW, most=2)
     assert [item["kind"] for item in found["actions"]] == ["lost", "failed"]
     assert found["more_actions"] == 2
 
