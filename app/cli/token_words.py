@@ -1,0 +1,70 @@
+"""How commands say where tokens stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+from app.cli.output import print_table
+
+
+def table(found: Sequence[Mapping[str, Any]], *, empty: str) -> None:
+    """Accounts, one a line."""
+    print_table(
+        ("account", "name", "tenant", "level", "state", "step", "days", "expires", "next", "why"),
+        [
+            (
+                f"{one['platform']}/{one['account']}",
+                one["name"] or None,
+                one["tenant"],
+                one["level"],
+                one["state"],
+                one["step"] or None,
+                one["days_remaining"],
+                one["expires_at"],
+                one["next_at"],
+                one["reason"] or None,
+            )
+            for one in found
+        ],
+        empty=empty,
+    )
+
+
+def account(found: Mapping[str, Any]) -> None:
+    """Everything about one account, a line each."""
+    width = max(map(len, found))
+    for name, value in found.items():
+        for line in _lines(name, value):
+            typer.echo(f"{name.replace('_', ' '):<{width}}  {line}")
+
+
+def brief(found: Mapping[str, Any]) -> str:
+    """One account in one line."""
+    end = f", until {found['expires_at']}" if found["expires_at"] else ""
+    return f"{found['platform']}/{found['account']}: {found['state']}, generation {found['generation']}{end}"
+
+
+def limit(one: Mapping[str, Any]) -> str:
+    """How much of a limit is used."""
+    return f"{one['limit_type']} {one['current']}/{one['limit']}"
+
+
+def _lines(name: str, value: Any) -> list[str]:
+    match value:
+        case None | "" | [] | ():
+            return []
+        case bool():
+            return ["yes" if value else "no"]
+        case list() if name == "contacts":
+            return [f"{one['channel']}{':' if one.get('to') else ''}{one.get('to', '')}" for one in value]
+        case list() if name == "limits":
+            return [limit(one) for one in value]
+        case list():
+            return [" ".join(map(str, value))]
+        case Mapping():
+            return [", ".join(f"{key} {inner}" for key, inner in value.items() if inner)]
+        case _:
+            return [str(value)]

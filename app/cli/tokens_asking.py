@@ -1,0 +1,92 @@
+"""`smm-admin tokens refresh`, `check` and `link`: what a platform says of a token, and its owner's way back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import typer
+
+from app import catalog, clock, jobs
+from app.cli.jobs import who
+from app.cli.output import JsonOption, print_json
+from app.config import settings
+from app.infra.db import read_only, unit_of_work
+from app.infra.plain import plain
+from app.tokens import attending, connect_links, store, sweeping
+from app.tokens.attending import Outcome
+from app.tokens.given import split
+from app.tokens.provider import Known
+from app.tokens.store import Held
+
+Key = typer.Argument(metavar="PLATFORM/ACCOUNT", help="The platform and its id of the account.")
+By = typer.Option(None, "--by", help="Who does this; default: your login.")
+
+_BAD = frozenset({Outcome.FAILED, Outcome.DEAD, Outcome.LOST})
+
+
+def add_to(tokens: typer.Typer) -> None:
+    """Add the commands to `smm-admin tokens`."""
+    tokens.command("refresh")(refresh)
+    tokens.command("check")(check)
+    tokens.command("link")(link)
+
+
+def refresh(
+    key: str = Key,
+    *,
+    wait: bool = typer.Option(False, "--wait", help="Do it here, and say what came of it; exit code 1 if it failed."),
+    by: str | None = By,
+    as_json: bool = JsonOption,
+) -> None:
+    """Refresh a token now, whether or not it is due."""
+    account, person = _held(key).account, f"person:{by or who()}"
+    if not wait:
+        with unit_of_work() as uow:
+            job = jobs.submit(
+                uow,
+                sweeping.ATTEND,
+                key=f"token:{account.id}:now",
+                caller=who(),
+                account_id=str(account.id),
+                by=person,
+                force=True,
+            )
+        print_json({"job": job}) if as_json else typer.echo(str(job))
+        return
+    found = attending.attend(account.id, by=person, force=True)
+    if as_json:
+        print_json(plain(found))
+    else:
+        why = f": {found.reason}" if found.reason else ""
+        typer.echo(f"{account.key}: {found.outcome}{why}{f' ({found.detail})' if found.detail else ''}")
+    if found.outcome in _BAD:
+        raise typer.Exit(1)
+
+
+def check(key: str = Key, *, by: str | None = By, as_json: bool = JsonOption) -> None:
+    """Ask the platform whether it accepts a token; one that it refuses is refreshed, or its owner told."""
+    account = _held(key).account
+    found = attending.check(account.id, by=f"person:{by or who()}")
+    is_accepted = isinstance(found, Known)
+    if as_json:
+        print_json({"accepted": is_accepted, **plain(found)})
+    elif isinstance(found, Known):
+        end = "" if found.expires_at is None else f", until {clock.iso(found.expires_at)}"
+        typer.echo(f"{account.key}: accepted{f' as {found.name}' if found.name else ''}{end}")
+    else:
+        typer.echo(f"{account.key}: {found.trouble}: {found.reason}{f' ({found.detail})' if found.detail else ''}")
+    if not is_accepted:
+        raise typer.Exit(1)
+
+
+def link(key: str = Key, *, as_json: bool = JsonOption) -> None:
+    """A link with which the account's owner logs in again."""
+    held, now = _held(key), clock.now()
+    url = connect_links.make(settings(), held.account.id, generation=held.status.generation, now=now)
+    life = timedelta(hours=catalog.current().connecting.tokens.link_hours)
+    print_json({"url": url, "expires_at": now + life}) if as_json else typer.echo(url)
+
+
+def _held(key: str) -> Held:
+    with read_only() as session:
+        return store.load(session, *split(key))
