@@ -51,14 +51,16 @@ def problem(
     request_id: str | None = None,
     errors: Sequence[Problem] = (),
     headers: Mapping[str, str] | None = None,
+    members: Mapping[str, Any] | None = None,
 ) -> JSONResponse:
-    """One problem document; `errors` name the fields that are wrong, in dots."""
+    """One problem document; `errors` name the fields that are wrong, in dots, `members` are the problem's own."""
     title = TITLES.get(status, "Error")
     body: dict[str, Any] = {
         "type": f"urn:smm-admin:problem:{title.lower().replace(' ', '-')}",
         "title": title,
         "status": status,
         "detail": detail,
+        **(members or {}),
     }
     if errors:
         body["errors"] = [{"field": item.field, "message": item.message} for item in errors]

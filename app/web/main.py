@@ -46,6 +46,7 @@ from app.web.api import (
     schemas,
     silences,
     timeline,
+    token_reading,
     tokens,
 )
 from app.web.connect import pages as connect_pages
@@ -124,7 +125,8 @@ def _api() -> APIRouter:
         prices.router,
         cost_reports.router,
     )
-    busy = (costs_calls.router, admissions.router)  # routes are tried in order: those that are asked all day come first
+    # Routes are tried in order: those that are asked all day come first.
+    busy = (costs_calls.router, admissions.router, token_reading.router)
     plain = (jobs.router, engine.router, keys.router, timeline.router)
     of_names = (tokens.router,)  # /tokens/{platform}/{account} would hide others' paths
     for router in (*busy, *plain, *watching, *limiting, *spending, *alerting, *of_names):

@@ -19,6 +19,7 @@ from app.web.api import (
     prices,
     recovery,
     token_bodies,
+    token_reading,
 )
 
 _REF = "#/components/schemas/{model}"
@@ -54,6 +55,7 @@ def components() -> dict[str, Any]:
         **prices.components(),
         **recovery.components(),
         **token_bodies.components(),
+        **token_reading.components(),
         "AdmissionRequest": AdmissionRequest.model_json_schema(ref_template=_REF),
         "AdmissionBatch": _batch("AdmissionBatch", "admissions", "AdmissionRequest"),
         "AdmissionOutcome": outcome,
