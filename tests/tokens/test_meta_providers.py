@@ -59,6 +59,7 @@ def fresh(found: MetaPlatform) -> MetaPlatform:
     found.accept()
     found.now, found.life, found.consents, found.blocked, found.same_text = NOW, LIFE, True, False, False
     found.data_access, found.pages, found.visitor = timedelta(days=90), (), ACCOUNT
+    found.left_out = frozenset()
     found.calls.clear()
     found.reused.clear()
     return found
@@ -139,6 +140,17 @@ def test_without_addresses_of_its_own_an_app_goes_to_the_platform(meta: MetaPlat
         "facebook": "https://www.facebook.com/v25.0/dialog/oauth?",
     }
     assert found.startswith(pages[meta.platform])
+
+
+def test_what_the_owner_left_out_is_known_where_the_platform_tells_it(meta: MetaPlatform):
+    left_out = provider(meta).TRAITS.scopes[-1]
+    meta.left_out = frozenset({left_out})
+    tokens = got(exchange(meta, login(meta)["code"]))
+    known = introspect(meta, tokens)
+    assert isinstance(known, Known)
+    told = {"instagram": tokens.scopes, "threads": None, "facebook": known.scopes}[meta.platform]
+    assert left_out not in (told or ())
+    assert told is None or set(told) == set(meta.scopes) - {left_out}
 
 
 def test_a_no_of_the_owner_comes_back_as_an_error(meta: MetaPlatform):
@@ -368,7 +380,7 @@ def test_facebook_tells_the_end_the_scopes_and_the_pages_of_a_consent(pages: Met
     pages.pages = ("111", "222")
     tokens = pages.give(ACCOUNT, age=timedelta(days=10))
     assert introspect(pages, tokens) == Known(
-        ACCOUNT, expires_at=NOW + timedelta(days=50), scopes=("pages_show_list",), aliases=("111", "222")
+        ACCOUNT, expires_at=NOW + timedelta(days=50), scopes=facebook.TRAITS.scopes, aliases=("111", "222")
     )
     pages.data_access = timedelta(days=30)
     known = introspect(pages, tokens)

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from app.catalog import App
 from app.infra.secret import Secret
 from app.tokens.provider import Tokens
+from app.tokens.providers import platforms
 from tests.tokens.platforms.serving import (
     BEFORE,
     HANG,
@@ -39,7 +40,7 @@ CODE_LIFE = timedelta(hours=1)
 
 _VERSION = re.compile(r"^v[0-9]+\.[0-9]+/")
 
-_LOOKS = {"instagram": ("IGAA", "ig"), "threads": ("THAA", "th"), "facebook": ("EAAG", "fb")}
+_LOOKS = {"instagram": "IGAA", "threads": "THAA", "facebook": "EAAG"}
 _MEANINGS = {
     458: "Error validating access token: the user has not authorized application",
     459: "Error validating access token: the user is enrolled in a blocking checkpoint",
@@ -87,12 +88,14 @@ class _Code:
     account: str
     redirect_uri: str
     given_at: datetime
+    scopes: tuple[str, ...]
 
 
 class MetaPlatform(Serving):
     """One of the three, by its name. Accounts come to be when they are first named; ids are digits, others get one.
 
-    `visitor`: the account that is logged in where the login page opens; `consents`: whether its owner says yes.
+    `visitor`: the account that is logged in where the login page opens; `consents`: whether its owner says yes, and
+    `left_out`: to what not.
     `life`: of long-lived tokens, None (Facebook) for no end. `same_text`: a refresh moves the token's end, and gives
     the same text. `pages`: what a Facebook login lets the app have besides.
     """
@@ -100,12 +103,14 @@ class MetaPlatform(Serving):
     def __init__(self, platform: str = "instagram", *, now: datetime | None = None) -> None:
         super().__init__()
         self.platform = platform
-        self.look, self.prefix = _LOOKS[platform]
+        self.look = _LOOKS[platform]
+        self.scopes = platforms()[platform].TRAITS.scopes
         self.client_id, self.client_secret = "990602627938098", f"canary-app-{secrets.token_hex(12)}"
         self.now = now
         self.life: timedelta | None = LIFE
         self.visitor = ""
         self.consents = True
+        self.left_out: frozenset[str] = frozenset()
         self.same_text = False
         self.pages: tuple[str, ...] = ()
         self.data_access: timedelta | None = timedelta(days=90)
@@ -188,9 +193,17 @@ class MetaPlatform(Serving):
                 return self._debug(asked)
         return Reply(404, PAGE)
 
-    def _new(self, account: str, issued_at: datetime, expires_at: datetime | None, *, long: bool) -> str:
+    def _new(
+        self,
+        account: str,
+        issued_at: datetime,
+        expires_at: datetime | None,
+        *,
+        long: bool,
+        scopes: tuple[str, ...] = (),
+    ) -> str:
         text = secret(f"access-{self.look}")
-        self.tokens[text] = Given(account, issued_at, expires_at, long)
+        self.tokens[text] = Given(account, issued_at, expires_at, long, scopes or self.scopes)
         return text
 
     def _ended(self, given: Given) -> GraphError | None:
@@ -220,7 +233,8 @@ class MetaPlatform(Serving):
             back = {"error": "access_denied", "error_reason": "user_denied", "error_description": "Permissions error"}
         else:
             code = secret("code")
-            self.codes[code] = _Code(self.visitor, query["redirect_uri"], self.moment)
+            asked_for = [scope for scope in query.get("scope", "").split(",") if scope not in self.left_out]
+            self.codes[code] = _Code(self.visitor, query["redirect_uri"], self.moment, tuple(asked_for))
             back = {"code": code}
         target = f"{query['redirect_uri']}?{urlencode(back | {'state': query.get('state', '')})}"
         return Reply(302, b"", {"Location": f"{target}#_"})
@@ -240,17 +254,14 @@ class MetaPlatform(Serving):
                 36_008, "Error validating verification code. Please make sure your redirect_uri is identical"
             )
         self.used_codes.add(code)
-        text = self._new(found.account, self.moment, self.moment + SHORT, long=False)
+        text = self._new(found.account, self.moment, self.moment + SHORT, long=False, scopes=found.scopes)
         return self._short(found.account, text)
 
     def _short(self, account: str, text: str) -> Reply:
         match self.platform:
             case "instagram":
-                entry = {
-                    "access_token": text,
-                    "user_id": self.id_of(account),
-                    "permissions": "instagram_business_basic",
-                }
+                permissions = ",".join(self.tokens[text].scopes)
+                entry = {"access_token": text, "user_id": self.id_of(account), "permissions": permissions}
                 return Reply(200, {"data": [entry]})
             case "threads":
                 return Reply(200, {"access_token": text, "user_id": int(self.id_of(account))})
@@ -274,7 +285,7 @@ class MetaPlatform(Serving):
         if stop is not None or given is None:
             return stop or _revoked(0).reply(token)
         end = None if self.life is None else self.moment + self.life
-        text = token if self.same_text else self._new(account, self.moment, end, long=True)
+        text = token if self.same_text else self._new(account, self.moment, end, long=True, scopes=given.scopes)
         self.tokens[text].expires_at, self.tokens[text].issued_at = end, self.moment
         self.refreshed[account] += given.long
         document = {"access_token": text, "token_type": "bearer"}
@@ -353,7 +364,7 @@ class MetaPlatform(Serving):
         ends = 0 if given.expires_at is None else int(given.expires_at.timestamp())
         access = 0 if self.data_access is None else int((given.issued_at + self.data_access).timestamp())
         data: dict[str, Any] = {"app_id": self.client_id, "type": "USER", "user_id": own, "is_valid": error is None}
-        data |= {"expires_at": ends, "data_access_expires_at": access, "scopes": ["pages_show_list"]}
+        data |= {"expires_at": ends, "data_access_expires_at": access, "scopes": list(given.scopes)}
         data["granular_scopes"] = [{"scope": "pages_show_list", "target_ids": list(self.pages)}]
         if error is not None:
             found = error.reply(token).body["error"]
