@@ -51,6 +51,7 @@ class Begun:
     delivery: Delivery
     attempt: int
     is_last: bool
+    now: datetime
 
 
 def deliver(ctx: JobContext, message_id: UUID, *, now: datetime | None = None) -> None:
@@ -87,9 +88,9 @@ def _begin(ctx: JobContext, message_id: UUID, now: datetime) -> Begun | None:
     elif row.behind:
         _put_off(ctx, row, BEHIND_SECONDS)
     elif problem := telling.problem_of(contact, catalog):
-        _give_up(ctx, row, problem, catalog)
+        _give_up(ctx, row, problem, catalog, now=now)
     elif row.tries >= TRIES:
-        _give_up(ctx, row, row.error or "every try was cut off", catalog)
+        _give_up(ctx, row, row.error or "every try was cut off", catalog, now=now)
     else:
         spec = resolve(catalog.telling.channels[contact.channel])
         wait = take(spec.destination(contact.to or None), spec.rate.per_second, spec.rate.burst)
@@ -117,7 +118,8 @@ def _started(ctx: JobContext, row: Row[Any], held: Held, spec: ChannelSpec, now:
         _done(ctx)
         return None
     delivery = Delivery(message, row.recipient or None, reply_to=row.reply_to, may_be_repeat=row.in_doubt)
-    return Begun(row, held, spec, delivery, attempt, attempt >= TRIES or ctx.attempt >= ctx.claim.max_attempts)
+    is_last = attempt >= TRIES or ctx.attempt >= ctx.claim.max_attempts
+    return Begun(row, held, spec, delivery, attempt, is_last, now)
 
 
 def _record(ctx: JobContext, begun: Begun, outcome: Outcome) -> None:
@@ -129,7 +131,7 @@ def _record(ctx: JobContext, begun: Begun, outcome: Outcome) -> None:
         with ctx.complete({"state": "failed", "error": error}) as uow:
             held = store.lock(uow, row.account_id)
             if held is not None and messages.close(uow, row, begun.attempt, outcome, "failed"):
-                _failed(uow, row, held, error, catalogs.current())
+                _failed(uow, row, held, error, catalogs.current(), now=begun.now)
     else:
         _try_again(ctx, begun, outcome)
 
@@ -164,22 +166,22 @@ def _try_again(ctx: JobContext, begun: Begun, outcome: Outcome) -> None:
     raise Transient(f"{row.channel}: {error}", retry_after=outcome.retry_after)
 
 
-def _give_up(ctx: JobContext, row: Row[Any], error: str, catalog: Catalog) -> None:
+def _give_up(ctx: JobContext, row: Row[Any], error: str, catalog: Catalog, *, now: datetime) -> None:
     """It cannot be tried any more, or its last try was cut off, and nobody knows more."""
     with ctx.complete({"state": "failed", "error": error}) as uow:
         held = store.lock(uow, row.account_id)
         if held is not None and messages.end(uow, row, "failed", error):
-            _failed(uow, row, held, error, catalog)
+            _failed(uow, row, held, error, catalog, now=now)
 
 
-def _failed(uow: UnitOfWork, row: Row[Any], held: Held, error: str, catalog: Catalog) -> None:
+def _failed(uow: UnitOfWork, row: Row[Any], held: Held, error: str, catalog: Catalog, *, now: datetime) -> None:
     """What follows when a message is given up: the same address through another channel, else the staff is told.
 
     The token's row is locked: nothing is told to the staff after the end of the trouble, which would end it never.
     """
-    account, instead = held.account, _instead(uow, row, catalog)
+    account, instead = held.account, _instead(uow, row, catalog, now=now)
     store.record(
-        uow, account, "told", by="delivery", now=clock.now(), generation=held.status.generation, reason="failed",
+        uow, account, "told", by="delivery", now=now, generation=held.status.generation, reason="failed",
         step=row.step, channel=row.channel, error=error, instead=instead,
     )  # fmt: skip
     if instead is not None or row.step == RESTORED or reason_to_drop(row, held) is not None:
@@ -190,13 +192,13 @@ def _failed(uow: UnitOfWork, row: Row[Any], held: Held, error: str, catalog: Cat
     signals.record(uow, telling.FAILED, account.subject, labels=account.labels, facts=facts)
 
 
-def _instead(uow: UnitOfWork, row: Row[Any], catalog: Catalog) -> str | None:
+def _instead(uow: UnitOfWork, row: Row[Any], catalog: Catalog, *, now: datetime) -> str | None:
     """The first fallback of its channel that takes the same address and was not given this message yet."""
     channel = catalog.telling.channels.get(row.channel)
     for name in channel.fallback if channel is not None and row.recipient else ():
         contact = Contact(name, row.recipient)
         if not telling.problem_of(contact, catalog) and telling.write(
-            uow, row.account_id, [contact], climb=row.climb, step=row.step, now=clock.now()
+            uow, row.account_id, [contact], climb=row.climb, step=row.step, now=now
         ):
             return name
     return None

@@ -112,10 +112,9 @@ def write(
     uow: UnitOfWork, account_id: UUID, contacts: Iterable[Contact], *, climb: int, step: str, now: datetime
 ) -> list[Contact]:
     """Write a message to each address that has none of this step yet, with its job; to whom."""
-    rows = [
-        {"id": str(ids.uuid7(now)), "channel": contact.channel, "recipient": contact.to}
-        for contact in sorted(set(contacts))
-    ]
+    wanted = sorted(set(contacts))
+    keys = sorted(str(ids.uuid7(now)) for _ in wanted)
+    rows = [{"id": key, "channel": to.channel, "recipient": to.to} for key, to in zip(keys, wanted, strict=True)]
     written = uow.execute(
         "INSERT INTO token_messages (id, account_id, climb, step, channel, recipient, state, created_at)"
         " SELECT r.id, :account, :climb, :step, r.channel, r.recipient, 'waiting', :now"
