@@ -19,15 +19,17 @@ from app.tokens.tallying import ALL, DAY, IS_A_TRY, OUTCOME
 REFRESHED = "refreshed"
 LONGEST_DAYS = 366
 
-# What is added up and what came since, in one statement: between two, the place where one ends could move.
+# What is added up and what came since, in one statement: between two, the place where one ends could move. `known` is
+# that place as it was a moment before, for the planner: without a figure it would read whole days.
+_KNOWN = f"SELECT until FROM token_tallied WHERE name = '{tallying.NAME}'"
 _SUMS = """
     SELECT day, platform, outcome, reason, sum(tries)::bigint AS tries
       FROM (SELECT day, platform, outcome, reason, tries FROM token_tries
              WHERE tenant = :tenant AND day >= :day {platform}
              UNION ALL
             SELECT {utc_day}, platform, {outcome}, reason, count(*) FROM token_history
-             WHERE id >= coalesce((SELECT greatest(until, :since) FROM token_tallied WHERE name = '{name}'), :since)
-               AND {is_a_try} {platform} {owner} GROUP BY 1, 2, 3, 4) AS tried
+             WHERE id >= :known AND id >= coalesce(({place}), :known) AND {is_a_try} {platform} {owner}
+             GROUP BY 1, 2, 3, 4) AS tried
      GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"""
 
 
@@ -69,10 +71,12 @@ def read(
         utc_day=DAY,
         outcome=OUTCOME,
         is_a_try=IS_A_TRY,
-        name=tallying.NAME,
+        place=_KNOWN,
     )
-    values = {"tenant": ALL if tenant is None else tenant, "platform": platform, "day": since.date()}
-    return [Tries(*row) for row in session.execute(text(query), {**values, "since": ids.floor(since)})]
+    place = session.execute(text(_KNOWN)).scalar()
+    known = max(place or ids.floor(since), ids.floor(since))
+    values = {"tenant": ALL if tenant is None else tenant, "platform": platform, "day": since.date(), "known": known}
+    return [Tries(*row) for row in session.execute(text(query), values)]
 
 
 def share_of(rows: Iterable[Tries]) -> Share:
