@@ -65,7 +65,7 @@ def of_group(config: Settings, group_id: UUID, now: datetime, *, who: str = "") 
 
 
 def read(config: Settings, token: str, *, now: datetime) -> Link:
-    """The link of a token. Raises `signed.Expired`, or Invalid for what this installation did not sign."""
+    """The link of a token. Raises `signed.Expired`, `signed.NotOurs`."""
     found = signed.read(config, PURPOSE, token)
     link = _link(found)
     signed.require_in_time(found, now)

@@ -32,6 +32,10 @@ class Expired(Invalid):
     """The link was good, and its time is over."""
 
 
+class NotOurs(Invalid):
+    """This installation did not sign it, or a part of it is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
     """What a good token says, as it was given to `sign`."""
@@ -48,7 +52,7 @@ def sign(config: Settings, purpose: str, claims: Mapping[str, Any], *, expires_a
 
 
 def read(config: Settings, purpose: str, token: str) -> Signed:
-    """What a token says, expired or not. Raises Invalid for what this installation did not sign for the purpose."""
+    """What a token says, expired or not. Raises NotOurs for what was not signed here for the purpose."""
     if len(token) > LONGEST or not _SHAPE.fullmatch(token):
         raise not_ours()
     body, _, signature = token.partition(".")
@@ -69,9 +73,9 @@ def require_in_time(signed: Signed, now: datetime) -> None:
         raise Expired([Problem("link", "has expired")], subject="link")
 
 
-def not_ours() -> Invalid:
+def not_ours() -> NotOurs:
     """For a token that says what its reader does not understand, too."""
-    return Invalid([Problem("link", "is none of this installation's, or is damaged")], subject="link")
+    return NotOurs([Problem("link", "is none of this installation's, or is damaged")], subject="link")
 
 
 def text_of(raw: bytes) -> str:

@@ -38,7 +38,7 @@ def make(config: Settings, account_id: UUID, *, generation: int, now: datetime) 
 
 
 def read(config: Settings, token: str, *, now: datetime) -> ConnectLink:
-    """The link of a token. Raises `signed.Expired`, or Invalid for what this installation did not sign."""
+    """The link of a token. Raises `signed.Expired`, `signed.NotOurs`."""
     found = signed.read(config, PURPOSE, token)
     try:
         account_id, generation = UUID(found.claims["c"]), int(found.claims["g"])

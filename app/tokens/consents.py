@@ -12,10 +12,12 @@ from enum import StrEnum
 
 from app import catalog
 from app.catalog import App
+from app.errors import Misconfigured
 from app.infra import signed
 from app.infra.secret import Secret
 from app.tokens import permissions
 from app.tokens.asking import Asker
+from app.tokens.keyring import keyring
 from app.tokens.provider import Known, ProviderModule, Refused, Tokens, Trouble
 from app.tokens.providers import platforms
 from app.tokens.rows import Account
@@ -88,8 +90,12 @@ def way_of(account: Account) -> Way | Failure:
         return _unavailable("app_disabled", f"[apps.{app.name}] is not enabled")
     if not app.client_id:
         return _unavailable("no_client_id", f"[apps.{app.name}] has no client_id")
-    if "login" in provider.TRAITS.needs_app and app.client_secret is None:
+    if app.client_secret is None and not provider.TRAITS.public:
         return _unavailable("no_client_secret", f"[apps.{app.name}] has no client_secret")
+    try:
+        keyring()  # a code is good once: better to find out before
+    except Misconfigured as error:
+        return _unavailable("no_token_key", str(error))
     return Way(provider, app)
 
 
@@ -103,7 +109,7 @@ def obtain(
     account: Account, way: Way, *, code: Secret, redirect_uri: str, verifier: Secret, now: datetime
 ) -> Consent | Failure:
     """The account's token for the code of a consent. Asks the platform, for as long as its app may: hold nothing."""
-    asking = Asker(way.app, way.provider.TRAITS, now)
+    asking = Asker(way.app, way.provider.TRAITS, now=now)
     granted = way.provider.exchange(asking, way.app, code=code, redirect_uri=redirect_uri, verifier=verifier)
     if isinstance(granted, Refused):
         return _refused(granted)

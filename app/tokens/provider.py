@@ -45,8 +45,9 @@ class Traits:
     `life`: of an access token, where an answer does not say; None: it may never expire. `lead`: how long before its end
     it is refreshed; None: by the ladder in days. `rotates`: a refresh token is good for one refresh. `one_token`: the
     access token itself is what is refreshed, and cannot be once it has expired. `minimum_age`: younger ones are not
-    refreshed. `deadline`: the refresh token's own end is never moved, and then the owner has to log in. `secret`: which
-    of "refresh" and "login" need the app's secret. `scopes`: asked for at a login, where the app names none.
+    refreshed. `deadline`: the refresh token's own end is never moved, and then the owner has to log in. `needs_app`:
+    which of "refresh" and "login" need the app. `public`: one without a secret will do. `scopes`: asked for at a login,
+    where the app names none.
     """
 
     life: timedelta | None
@@ -56,6 +57,7 @@ class Traits:
     minimum_age: timedelta = timedelta()
     deadline: bool = False
     pkce: bool = False
+    public: bool = False
     needs_app: frozenset[str] = frozenset({"refresh", "login"})
     scopes: tuple[str, ...] = ()
 

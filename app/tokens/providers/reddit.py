@@ -20,7 +20,7 @@ from app.tokens.providers import _oauth
 
 PLATFORM = "reddit"
 SUMMARY = "1 hour, sometimes 24; the refresh token is permanent"
-TRAITS = Traits(life=timedelta(hours=1), lead=timedelta(minutes=30), scopes=("identity", "read", "submit"))
+TRAITS = Traits(public=True, life=timedelta(hours=1), lead=timedelta(minutes=30), scopes=("identity", "read", "submit"))
 
 LOGIN_HOST = "https://www.reddit.com"
 API = "https://oauth.reddit.com"

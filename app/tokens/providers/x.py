@@ -22,6 +22,7 @@ TRAITS = Traits(
     lead=timedelta(hours=1),
     rotates=True,
     pkce=True,
+    public=True,
     scopes=("tweet.read", "tweet.write", "users.read", "offline.access"),
 )
 

@@ -17,10 +17,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from app import clock
 from app.config import settings
-from app.errors import Invalid, NotFound, SmmError, Transient
+from app.errors import NotFound, SmmError, Transient
 from app.infra.db import read_within
 from app.infra.logging import get_logger
-from app.infra.signed import Expired
+from app.infra.signed import Expired, NotOurs
 from app.tokens import connect_links, connecting, logins
 from app.tokens.connect_links import PREFIX
 from app.tokens.connecting import CALLBACK, Begun, Finished, Returned, Spent, Stopped
@@ -77,7 +77,7 @@ async def _answered(page: Awaitable[T]) -> T | HTMLResponse:
         return await page
     except Expired:
         return wording.problem(410, wording.EXPIRED)
-    except Invalid:
+    except NotOurs:
         return wording.problem(404, wording.NOT_OURS)
     except Spent:
         return wording.problem(200, wording.SPENT)
