@@ -17,26 +17,25 @@ def uuid7(at: datetime | None = None) -> uuid.UUID:
     """A new id whose first 48 bits are `at` (default: now) in milliseconds since 1970.
 
     Those that a process makes of now sort in the order in which they were made, also within a millisecond: a counter
-    is where others have twelve random bits (RFC 9562, 6.2, method 1).
+    is where others have twelve random bits (RFC 9562, 6.2, method 1). So do those made of one given moment in a row.
     """
     rest = bytearray(os.urandom(10))
-    if at is None:
-        at = clock.now()
-        rest[:2] = _turn(at, rest[1]).to_bytes(2, "big")
-    return _made(at, bytes(rest))
+    moment = clock.now() if at is None else at
+    rest[:2] = _turn(moment, rest[1], given=at is not None).to_bytes(2, "big")
+    return _made(moment, bytes(rest))
 
 
 _counting = threading.Lock()
-_last: tuple[int, int] = (0, 0)
+_last: dict[bool, tuple[int, int]] = {True: (0, 0), False: (0, 0)}
 
 
-def _turn(at: datetime, start: int) -> int:
+def _turn(at: datetime, start: int, *, given: bool) -> int:
     """0 to 4095: one more than the last one of this millisecond."""
-    global _last
     millis = (at - _EPOCH) // timedelta(milliseconds=1)
     with _counting:
-        _last = (millis, min(_last[1] + 1, 0xFFF) if millis == _last[0] else start)
-        return _last[1]
+        last = _last[given]
+        _last[given] = (millis, min(last[1] + 1, 0xFFF) if millis == last[0] else start)
+        return _last[given][1]
 
 
 def uuid7_named(at: datetime, name: str) -> uuid.UUID:

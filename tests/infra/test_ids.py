@@ -17,6 +17,11 @@ def test_ids_of_a_process_sort_in_the_order_in_which_they_were_made() -> None:
     assert {(one.version, one.variant) for one in made} == {(7, "specified in RFC 4122")}
 
 
+def test_ids_of_one_moment_sort_in_the_order_in_which_they_were_made() -> None:
+    made = [(ids.uuid7(AT), ids.uuid7())[0] for _ in range(100)]
+    assert made == sorted(made)
+
+
 def test_ids_of_many_threads_are_all_different() -> None:
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda _: ids.uuid7(), range(8000)))
