@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from pydantic import ValidationError
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from app import clock
 from app.admission.platform import RETRY_AFTER, PlatformError, Reading, Sent, Trouble
 from app.admission.platforms import platforms
-from app.catalog import NAME, Docker
+from app.catalog import NAME, App, Docker
 from app.costs.bill_source import Billed, Source
 from app.costs.billing import billings
 from app.costs.usage import shapes
@@ -26,6 +26,7 @@ from app.health.probes import kinds
 from app.health.probing import Outcome, Target
 from app.infra import queue
 from app.infra.redis import connect
+from app.tokens.providers import platforms as token_platforms
 from tests.costs.billed import KEY, provider
 from tests.fixtures.answering import HANG, Reply, answering
 from tests.fixtures.certificates import Authority
@@ -286,6 +287,26 @@ def test_a_bill_without_any_reading_is_unknown(name: str):
     [found] = billings()[name].read(Source(provider(name, "http://127.0.0.1:1")), today, today, clock.now())
     assert found == Billed(today, None, note=found.note)
     assert found.note
+
+
+@pytest.mark.parametrize("name", token_platforms())
+def test_a_platform_whose_tokens_are_kept_is_described(name: str):
+    module = token_platforms()[name]
+    assert module.__name__.rpartition(".")[2] == module.PLATFORM == name, "the file is named as the platform"
+    assert re.fullmatch(NAME, module.PLATFORM)
+    assert module.SUMMARY
+    assert "https://" in module.__doc__, "where the platform describes it"
+    traits = module.TRAITS
+    assert traits.needs_app <= {"refresh", "login"}
+    assert traits.scopes
+    assert not (traits.rotates and traits.one_token)
+    address = module.login_url(
+        App(name=name, client_id="our-id"), redirect_uri="https://us.example/back", state="st4te", challenge="ch4llenge"
+    )
+    query = parse_qs(urlsplit(address).query)
+    assert urlsplit(address).scheme == "https"
+    assert (query["state"], query["redirect_uri"]) == (["st4te"], ["https://us.example/back"])
+    assert ("code_challenge" in query) is traits.pkce
 
 
 def _run(kind: str, case: Case) -> Outcome:
