@@ -1,9 +1,10 @@
-"""What happened to an account's token, what its owner was told, and who read it; the newest first, never a secret."""
+"""What happened to an account's token, and what its owner was told; the newest first, never a secret."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from app import clock
 
+MOST = 500
 MESSAGES = 50
-READS = 20
 
 _HISTORY = """
     SELECT id, at, kind, by, generation, reason, facts FROM token_history
@@ -21,9 +22,6 @@ _HISTORY = """
 _MESSAGES = """
     SELECT climb, step, channel, recipient, state, tries, created_at, sent_at, error FROM token_messages
      WHERE account_id = :account ORDER BY created_at DESC, id DESC LIMIT :limit"""
-_READS = """
-    SELECT at, by, outcome, purpose, generation FROM token_reads
-     WHERE account_id = :account ORDER BY id DESC LIMIT :limit"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +54,36 @@ def messages(session: Session, account_id: UUID) -> list[dict[str, Any]]:
     ]
 
 
-def reads(session: Session, account_id: UUID) -> list[dict[str, Any]]:
-    """Who asked for it lately, what for, and whether it was given."""
-    rows = session.execute(text(_READS), {"account": account_id, "limit": READS})
-    return [{**row._asdict(), "at": clock.iso(row.at)} for row in rows]
-
-
 def masked(recipient: str) -> str:
     """An address that people recognise and nobody can write to: `a…@example.com`, `…4711`."""
     name, at, host = recipient.rpartition("@")
     if at and name:
         return f"{name[:1]}…@{host}"
     return f"…{recipient[-4:]}" if len(recipient) > 6 else "…"
+
+
+def said(entry: Mapping[str, Any]) -> str:
+    """An entry's facts in one line: `expires at 2026-11-20, attempt 1`."""
+    facts = [(name.replace("_", " "), value) for name, value in sorted(entry["facts"].items())]
+    return ", ".join(f"{name} {_plain(value)}" for name, value in facts)
+
+
+def _plain(value: object) -> str:
+    match value:
+        case list():
+            return ", ".join(map(str, value))
+        case str():
+            moment = _moment(value)
+            return value if moment is None else f"{moment:%Y-%m-%d %H:%M}"
+        case _:
+            return str(value)
+
+
+def _moment(value: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value).astimezone(UTC) if value[4:5] == "-" else None
+    except ValueError:
+        return None
 
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from app.health import metrics as health_metrics
 from app.infra import adminkey, db, metrics, pool_size
 from app.jobs import metrics as engine_metrics
 from app.limits import metrics as limit_metrics
+from app.tokens import metrics as token_metrics
 from app.web import alertmanager, errors
 from app.web.api import (
     admissions,
@@ -47,6 +48,7 @@ from app.web.api import (
     silences,
     timeline,
     token_reading,
+    token_reports,
     tokens,
 )
 from app.web.connect import pages as connect_pages
@@ -80,6 +82,7 @@ def create_app() -> FastAPI:
     metrics.register_collector(limit_metrics.upkeep, source="redis")
     metrics.register_collector(cost_metrics.waiting, source="redis")
     metrics.register_collector(cost_metrics.set_aside, source="postgres")
+    metrics.register_collector(token_metrics.tokens, source="postgres")
     app = FastAPI(
         title="smm-admin",
         version=__version__,
@@ -128,7 +131,7 @@ def _api() -> APIRouter:
     # Routes are tried in order: those that are asked all day come first.
     busy = (costs_calls.router, admissions.router, token_reading.router)
     plain = (jobs.router, engine.router, keys.router, timeline.router)
-    of_names = (tokens.router,)  # /tokens/{platform}/{account} would hide others' paths
+    of_names = (token_reports.router, tokens.router)  # /tokens/{platform}/{account} would hide others' paths
     for router in (*busy, *plain, *watching, *limiting, *spending, *alerting, *of_names):
         api.include_router(router)
     return api

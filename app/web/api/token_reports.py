@@ -1,0 +1,78 @@
+"""/api/v1/tokens/...: the report of a day, how many refreshes succeed, what happened to an account's token."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from app import clock
+from app.infra.db import read_within
+from app.tokens import history, report, report_text, store, success
+from app.web.deps import CurrentCaller
+
+router = APIRouter(prefix="/tokens", tags=["tokens"])
+
+READ_SECONDS = 10.0
+LONGEST_NAME = 200
+
+TenantName = Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME, description="without it: all tenants")]
+Form = Literal["json", "text"]
+
+
+@router.get(
+    "/report",
+    summary="The report of a day",
+    responses={200: {"content": {"application/json": {}, "text/plain": {}}}},
+)
+def show_report(
+    _caller: CurrentCaller,
+    *,
+    date: Annotated[
+        str | None, Query(max_length=20, description="such as 2026-11-20; also today (default) and yesterday")
+    ] = None,
+    tenant: TenantName = None,
+    format_: Annotated[Form | None, Query(alias="format", description="default: what `Accept` names first")] = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """How tokens stood when they were looked at, and what was done. A tenant's day is of its own time zone."""
+    now = clock.now()
+    with read_within(READ_SECONDS) as session:
+        document = report.report(session, report.day_of(date, tenant, now), tenant, now=now)
+    wants_text = accept.startswith("text/plain") if format_ is None else format_ == "text"
+    return PlainTextResponse(report_text.text(document)) if wants_text else JSONResponse(document)
+
+
+@router.get("/success", summary="How many refreshes succeed, and why the others do not")
+def show_success(
+    _caller: CurrentCaller,
+    *,
+    platform: Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME)] = None,
+    tenant: TenantName = None,
+    days: Annotated[
+        int | None,
+        Query(ge=1, le=success.LONGEST_DAYS, description="today is one of them; default: [tokens] success_days"),
+    ] = None,
+) -> dict[str, Any]:
+    """By day (UTC), platform and reason, up to this moment. `share` is of 1, and null where nothing was tried."""
+    with read_within(READ_SECONDS) as session:
+        return success.document(session, now=clock.now(), days=days, tenant=tenant, platform=platform)
+
+
+@router.get("/{platform}/{account}/history", summary="What happened to an account's token, newest first")
+def show_history(
+    _caller: CurrentCaller,
+    platform: str,
+    account: str,
+    *,
+    limit: Annotated[int, Query(ge=1, le=history.MOST)] = 100,
+    cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
+) -> dict[str, Any]:
+    """`next` is the cursor of the following page, null on the last."""
+    with read_within(READ_SECONDS) as session:
+        known = store.load(session, platform, account).account
+        page = history.history(session, known.id, limit=limit, before=cursor)
+    following = None if page.following is None else str(page.following)
+    return {"account": known.key, "history": list(page.items), "next": following}
