@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -145,7 +146,5 @@ def test_nonsense_is_refused_by_field_and_never_raises_anything_else(values: dic
         lambda: CHECKER.token("x", {name: values[name] for name in TOKEN if name in values}),
         lambda: CHECKER.changes("x", {name: values[name] for name in CHANGEABLE if name in values}),
     ):
-        try:
+        with contextlib.suppress(Invalid):
             check()
-        except Invalid as error:
-            assert error.problems
