@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from app import admission, signals
-from app.admission import admitting, budget_effects, holds, pauses, releasing, requests
+from app.admission import admitting, budget_effects, holds, pauses, releasing, requests, token_effects
 from app.admission.answers import Outcome
 from app.infra.db import unit_of_work
 from tasks.base import JobContext, envelope, job, tick
@@ -14,6 +14,7 @@ from tasks.intake import CALLER, from_outside
 
 ON_SIGNAL = "tasks.admission.on_signal"
 ON_BUDGET = "tasks.admission.on_budget"
+ON_TOKEN = "tasks.admission.on_token"  # noqa: S105 - the name of a task
 
 
 @job(ON_SIGNAL, max_attempts=12)
@@ -28,6 +29,13 @@ def on_budget(ctx: JobContext, *, signal_id: UUID) -> None:
     """Let work wait whose budget is used up, and go on when it is renewed or raised."""
     with ctx.complete() as uow:
         budget_effects.follow(uow, signal_id, handler=ON_BUDGET)
+
+
+@job(ON_TOKEN, max_attempts=12)
+def on_token(ctx: JobContext, *, signal_id: UUID) -> None:
+    """Let an account's operations wait whose token is at its end, and go on when there is a good one."""
+    with ctx.complete() as uow:
+        token_effects.follow(uow, signal_id, handler=ON_TOKEN)
 
 
 @job(admission.RECONCILE)

@@ -24,11 +24,14 @@ from app.limits.correcting import Correction
 
 LIMITED, ERROR = "admission.rate_limited", "admission.platform_error"
 """The platform wants no calls for a while; it answered with an error that nobody here knows."""
+TOKEN_REFUSED = "admission.token_refused"  # noqa: S105 - the kind of a signal
+"""It did not accept the account's token: who keeps the token asks it whether that is so."""
 
 TOLD = f"{keys.ROOT}told:"
 """String for each account and code of which people were told; lives as long as nobody is told again."""
 
 TOLD_AGAIN = timedelta(days=1)
+REFUSED_AGAIN = timedelta(minutes=5)
 JITTER = 0.1
 """Share of a block by which it may last longer, so that not everybody comes back at once."""
 PARTS = 12
@@ -176,13 +179,16 @@ def _keep(subjects: Sequence[str]) -> list[str]:
 
 
 def _tell(outcome: Outcome, reading: Reading, blocked: Sequence[Block]) -> None:
-    """People are told once of each block, and once a day of an account's error that is unknown."""
+    """People are told once of each block, and once a day of an account's error that is unknown; whoever keeps tokens,
+    each few minutes of one that is refused."""
     code = "" if outcome.sent.error is None else f"{outcome.sent.error.code}"
     if reading.trouble is Trouble.RATE_LIMITED and blocked:
         until = max(block.until for block in blocked)
         _tell_once(outcome, LIMITED, code, until - clock.now(), {"until": until, "limits": _names(blocked)})
     elif reading.trouble is Trouble.UNKNOWN:
         _tell_once(outcome, ERROR, code, TOLD_AGAIN, {})
+    elif reading.trouble is Trouble.TOKEN:
+        _tell_once(outcome, TOKEN_REFUSED, code, REFUSED_AGAIN, {"message": ""})
 
 
 def _names(blocked: Sequence[Block]) -> list[str]:

@@ -15,6 +15,7 @@ from app.infra import http
 Source = Literal["app_usage", "business_usage", "publishing_limit"]
 """Figures of a platform, as limits of the catalogue name them in `reported_by`."""
 
+UNAUTHORIZED = 401
 TOO_MANY_REQUESTS = 429
 RETRY_AFTER = "retry-after"
 
@@ -163,9 +164,11 @@ def retry_after(sent: Sent, now: datetime) -> timedelta | None:
 
 
 def plainly(sent: Sent, now: datetime) -> Reading:
-    """What every HTTP API says: 429, and when to come back. For platforms that have no file of their own."""
+    """What every HTTP API says: 429, and when to come back; 401. For platforms that have no file of their own."""
     if sent.status == TOO_MANY_REQUESTS:
         return Reading(limited=Limited(wait=retry_after(sent, now)), trouble=Trouble.RATE_LIMITED)
+    if sent.status == UNAUTHORIZED:
+        return Reading(trouble=Trouble.TOKEN)
     return Reading(trouble=Trouble.UNKNOWN if sent.error is not None else None)
 
 

@@ -315,8 +315,18 @@ def test_people_are_told_of_an_unknown_error_once_for_each_account_and_code(scen
     assert (told[0].facts["message"], told[0].facts["subcode"], told[0].facts["status"]) == ("what?", 3, 400)
 
 
+def test_a_token_that_is_refused_is_told_to_who_keeps_it_without_the_platforms_words(scene: Scene) -> None:
+    for _ in range(3):
+        refused = report(status=400, error={"code": 190, "subcode": 460, "message": "token IGAAs3cret"})
+        assert refused.error is Trouble.TOKEN
+    assert report("elsewhere", status=401).error is Trouble.TOKEN
+    told, elsewhere = scene.signals("admission.token_refused")
+    assert (told.subject, told.labels) == ("account:instagram/anna", {"platform": "instagram", "code": "190"})
+    assert (told.facts["subcode"], told.facts["message"]) == (460, "")
+    assert (elsewhere.subject, elsewhere.facts["status"]) == ("account:tiktok/anna", 401)
+
+
 def test_errors_that_are_known_are_told_to_the_caller_only(scene: Scene) -> None:
-    assert report(status=400, error={"code": 190}).error is Trouble.TOKEN
     assert report(status=500, error={"code": 2}).error is Trouble.PASSING
     assert report(status=400, error={"code": 100}).error is Trouble.REQUEST
     assert scene.signals("admission.%") == []
