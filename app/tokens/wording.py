@@ -70,12 +70,24 @@ def letter(case: Case) -> Letter:
     title, first = _first(case, platform, name)
     why = _why(case).format(platform=platform)
     text = "\n\n".join(("Hello,", f"{first} {why}", _after(case, name), _HOW.format(platform=platform, name=name)))
-    return Letter(title, text, f"Log in to {platform} again")
+    return Letter(title, text, _button(platform))
+
+
+def banner(case: Case) -> Letter:
+    """The same for a dashboard that its owner looks at anyway: one paragraph beside a button. Not of `step` None."""
+    platform, name = title_of(case.platform), short_line(case.name, LONGEST_NAME)
+    title, first = _first(case, platform, name)
+    why = _why(case).format(platform=platform)
+    return Letter(title, f"{first[0].upper()}{first[1:]} {why} {_after(case, name)}", _button(platform))
 
 
 def when(moment: datetime) -> str:
     """A moment on its own clock: Saturday 14 March at 09:00 (Berlin time)."""
     return f"{moment:%A} {moment.day} {moment:%B} at {moment:%H:%M} ({_clock(moment)})"
+
+
+def _button(platform: str) -> str:
+    return f"Log in to {platform} again"
 
 
 def _first(case: Case, platform: str, name: str) -> tuple[str, str]:

@@ -47,6 +47,7 @@ from app.web.api import (
     schemas,
     silences,
     timeline,
+    token_banners,
     token_reading,
     token_reports,
     tokens,
@@ -131,7 +132,8 @@ def _api() -> APIRouter:
     # Routes are tried in order: those that are asked all day come first.
     busy = (costs_calls.router, admissions.router, token_reading.router)
     plain = (jobs.router, engine.router, keys.router, timeline.router)
-    of_names = (token_reports.router, tokens.router)  # /tokens/{platform}/{account} would hide others' paths
+    # /tokens/{platform}/{account} would hide others' paths.
+    of_names = (token_reports.router, token_banners.router, tokens.router)
     for router in (*busy, *plain, *watching, *limiting, *spending, *alerting, *of_names):
         api.include_router(router)
     return api

@@ -11,7 +11,7 @@ import pytest
 from app.notify.content import TITLE
 from app.tokens import wording
 from app.tokens.core import Step
-from app.tokens.wording import Case, Letter, letter, when
+from app.tokens.wording import Case, Letter, banner, letter, when
 
 STEPS = (Step.RECONNECT, Step.URGENT, Step.LAST, Step.EXPIRED)
 REASONS = (
@@ -30,8 +30,8 @@ def case(step: Step | None = Step.RECONNECT, **given: object) -> Case:
     return Case(**{"platform": "instagram", "name": "studio.berlin", "step": step, "ends_at": ENDS, **given})  # type: ignore[arg-type]
 
 
-def every() -> list[Letter]:
-    cases = [
+def cases() -> list[Case]:
+    return [
         case(step, reason=reason, login=login, paused=paused, ends_at=ends_at)
         for step in STEPS
         for reason in REASONS
@@ -39,11 +39,15 @@ def every() -> list[Letter]:
         for paused in (True, False)
         for ends_at in (ENDS, None)
     ]
-    return [letter(one) for one in [*cases, case(None)]]
+
+
+def every() -> list[Letter]:
+    return [letter(one) for one in [*cases(), case(None)]]
 
 
 def test_no_letter_holds_a_word_of_ours() -> None:
-    assert {found[0] for one in every() if (found := JARGON.search(one.title + one.text + one.button))} == set()
+    written = [*every(), *map(banner, cases())]
+    assert {found[0] for one in written if (found := JARGON.search(one.title + one.text + one.button))} == set()
 
 
 def test_every_letter_names_platform_and_account_and_is_short() -> None:
@@ -73,6 +77,14 @@ def test_a_letter_reads_like_one() -> None:
         "Please do so by Sunday 14 March at 09:00 (Berlin time). From then on nothing is posted, answered or counted"
         " for studio.berlin until you have logged in.\n\n"
         "It takes a minute or two: follow the link below and log in to Instagram as studio.berlin."
+    )
+
+
+def test_a_banner_is_one_paragraph() -> None:
+    assert banner(case(Step.LAST, paused=True, reason="app_removed")).text == (
+        "Everything that we do for your Instagram account studio.berlin is paused: posts, replies and statistics. Our"
+        " access was removed in the settings of the account. As soon as you have logged in, everything goes on by"
+        " itself, with what has been waiting first."
     )
 
 
