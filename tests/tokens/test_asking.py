@@ -47,7 +47,7 @@ def table(server: Table) -> Table:
     return server
 
 
-def asker(traits: Traits = STAYS, *, timeout: float = 2, seconds: float = 25) -> Asker:
+def asker(traits: Traits = STAYS, *, timeout: float = 20, seconds: float = 25) -> Asker:
     app = App(name="instagram").model_copy(update={"timeout": timeout})
     return Asker(app, traits, now=NOW, seconds=seconds, waits=(0.01, 0.02))
 
@@ -135,7 +135,7 @@ def test_what_may_be_used_up_is_sent_once_and_lost_without_a_whole_answer(
     table: Table, *, fault: Sent, single_use: bool, trouble: Trouble, reason: str, times: int
 ):
     table.replies = [fault]
-    assert is_refused(ask(table.url, single_use=single_use, timeout=0.15), trouble, reason)
+    assert is_refused(ask(table.url, single_use=single_use, timeout=0.15 if fault is HANG else 20), trouble, reason)
     assert len(table.seen) == times
 
 
@@ -180,7 +180,7 @@ def test_all_questions_of_one_attempt_share_one_deadline(table: Table):
     table.replies, asking, begun = [HANG], asker(timeout=5, seconds=0.8), time.monotonic()
     assert is_refused(asking.get(f"{table.url}/a", {}), Trouble.TRANSIENT, "no_answer")
     assert is_refused(asking.post(f"{table.url}/b", {}, single_use=True), Trouble.TRANSIENT, "out_of_time")
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 4
     assert len(table.seen) == 1
 
 

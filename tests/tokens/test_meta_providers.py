@@ -27,6 +27,7 @@ from tests.tokens.platforms.serving import Reply as Sent
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = ("instagram", "threads", "facebook")
+PATIENT = {"timeout": 20}
 ACCOUNT, BACK = "17841400000000001", "https://smm.example/connect/callback"
 DEAD, UNKNOWN, TRANSIENT, LIMITED, APP = (
     Trouble.DEAD, Trouble.UNKNOWN, Trouble.TRANSIENT, Trouble.LIMITED, Trouble.APP,
@@ -70,16 +71,16 @@ def provider(meta: MetaPlatform) -> ProviderModule:
 
 
 def asker(app: App, module: ProviderModule, now: datetime = NOW) -> Asker:
-    return Asker(app.model_copy(update={"timeout": 0.2}), module.TRAITS, now=now, waits=(0.01, 0.02))
+    return Asker(app, module.TRAITS, now=now, waits=(0.01, 0.02))
 
 
 def refresh(meta: MetaPlatform, tokens: Tokens | None = None, **more: Any) -> Answer:
-    module, app = provider(meta), meta.app(**more)
+    module, app = provider(meta), meta.app(**PATIENT | more)
     return module.refresh(asker(app, module, meta.moment), app, tokens or meta.give(ACCOUNT))
 
 
 def introspect(meta: MetaPlatform, tokens: Tokens, **more: Any) -> Acceptance:
-    module, app = provider(meta), meta.app(**more)
+    module, app = provider(meta), meta.app(**PATIENT | more)
     return module.introspect(asker(app, module, meta.moment), app, tokens)
 
 
@@ -92,7 +93,7 @@ def login(meta: MetaPlatform, **more: Any) -> dict[str, str]:
 
 
 def exchange(meta: MetaPlatform, code: str, *, redirect_uri: str = BACK, **more: Any) -> Answer:
-    module, app = provider(meta), meta.app(**more)
+    module, app = provider(meta), meta.app(**PATIENT | more)
     question = asker(app, module, meta.moment)
     return module.exchange(question, app, code=Secret(code), redirect_uri=redirect_uri, verifier=Secret("unused"))
 
@@ -344,7 +345,9 @@ def test_a_usage_header_that_is_nonsense_names_no_time(header: str):
 ])  # fmt: skip
 def test_whatever_happens_to_a_refresh_has_a_name(instagram: MetaPlatform, fault: Fault, expected: tuple[Trouble, str]):
     instagram.fail(fault)
-    assert refused(refresh(instagram)) == expected
+    app = instagram.app().model_copy(update={"timeout": 0.2 if "hang" in fault else 20})
+    asking = asker(app, provider(instagram))
+    assert refused(provider(instagram).refresh(asking, app, instagram.give(ACCOUNT))) == expected
     instagram.heal()
     got(refresh(instagram))
 
