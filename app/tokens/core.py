@@ -185,12 +185,11 @@ def _by_access(token: Token, ladder: Ladder, traits: Traits, now: datetime) -> P
 
 
 def _by_deadline(token: Token, ladder: Ladder, traits: Traits, now: datetime) -> Place:
-    """A consent that ends on a day that no refresh moves."""
+    """A consent that ends on a day that no refresh moves. What it gave lives on to its own end: nothing pauses."""
     if not traits.deadline or token.refresh_expires_at is None:
         return NOWHERE
     left = token.refresh_expires_at - now
-    steps = ((timedelta(), Step.EXPIRED), (ladder.last, Step.LAST), (ladder.urgent, Step.URGENT))
-    for bound, step in (*steps, (ladder.login, Step.RECONNECT)):
+    for bound, step in ((ladder.last, Step.LAST), (ladder.urgent, Step.URGENT), (ladder.login, Step.RECONNECT)):
         if left <= bound:
             return Place(step, login=True, client=True)
     return NOWHERE
@@ -241,7 +240,6 @@ def _crossings(token: Token, ladder: Ladder, traits: Traits, daily: Daily, now: 
         yield daily.after(token.refresh_expires_at - ladder.login)
         yield daily.after(token.refresh_expires_at - ladder.urgent)
         yield token.refresh_expires_at - ladder.last
-        yield token.refresh_expires_at
 
 
 def level_of(token: Token, ladder: Ladder, traits: Traits, now: datetime) -> Level | None:

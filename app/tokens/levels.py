@@ -68,8 +68,8 @@ _BY_ACCESS = f"""CASE WHEN {_RENEWABLE} AND s.attempts = 0 AND NOT r.held THEN 0
     WHEN s.expires_at <= r.urgent_at THEN 2
     WHEN {_REFUSED} OR (NOT {_RENEWABLE} AND s.expires_at <= r.near_at) OR s.attempts >= r.attempts THEN 1
     ELSE 0 END"""
-_BY_DEADLINE = """CASE WHEN NOT r.deadline THEN 0 WHEN s.refresh_expires_at <= :now THEN 4
-    WHEN s.refresh_expires_at <= r.last_at THEN 3 WHEN s.refresh_expires_at <= r.urgent_at THEN 2
+_BY_DEADLINE = """CASE WHEN NOT r.deadline THEN 0 WHEN s.refresh_expires_at <= r.last_at THEN 3
+    WHEN s.refresh_expires_at <= r.urgent_at THEN 2
     WHEN s.refresh_expires_at <= r.login_at THEN 1 ELSE 0 END"""
 
 HEIGHT = f"""CASE WHEN r.key IS NULL OR a.disabled_at IS NOT NULL OR s.grant_state = '' THEN 0
