@@ -103,6 +103,8 @@ def disable(uow: UnitOfWork, platform: str, external_id: str, *, reason: str, by
         return held.account
     account = replace(held.account, disabled_at=now, disabled_by=by, disabled_reason=reason)
     _resume(uow, held, by=by, now=now, reason="disabled")
+    if held.status.told is not Step.NONE:
+        climbing.tell(uow, climbing.RECOVERED, account, climbing.facts_of(held.status, now) | {"how": "disabled"})
     store.save(uow, account.id, held.status, replace(held.status, told=Step.NONE, paused=False, next_at=None), now=now)
     uow.execute(
         "UPDATE token_messages SET state = 'dropped' WHERE account_id = :id AND state = 'waiting'", id=account.id

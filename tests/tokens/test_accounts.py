@@ -98,12 +98,12 @@ def test_a_disabled_account_is_left_alone_until_it_is_enabled(kept: Ledger) -> N
     found = held()
     assert (found.account.disabled_by, found.account.disabled_reason) == (BY, "the client left")
     assert (found.status.next_at, found.status.paused, found.status.told) == (None, False, "")
-    assert signals(kept)[1:] == ["tokens.resumed", "tokens.disabled"]
+    assert signals(kept)[1:] == ["tokens.resumed", "tokens.recovered", "tokens.disabled"]
     for _ in range(2):
         with unit_of_work() as uow:
             accounts.enable(uow, "instagram", "1", by=BY, now=NOW)
     assert (held().account.disabled_at, held().status.next_at) == (None, NOW)
-    assert signals(kept)[3:] == ["tokens.enabled"]
+    assert signals(kept)[4:] == ["tokens.enabled"]
     with pytest.raises(Invalid, match="reason"), unit_of_work() as uow:
         accounts.disable(uow, "instagram", "1", reason=" ", by=BY, now=NOW)
 
