@@ -46,7 +46,7 @@ WAYS: dict[str, Callable[[Secret], object]] = {
     "f-string with a width": lambda secret: f"{secret:>40}",
     "f-string of its repr": lambda secret: f"{secret!r:>40}",
     "f-string with its name": lambda secret: f"{secret=}",
-    "format": "{0} {0!s} {0!r} {0:>40}".format,  # noqa: UP032
+    "format": "{0} {0!s} {0!r} {0:>40}".format,
     "percent s": lambda secret: "%s" % secret,  # noqa: UP031
     "percent r": lambda secret: "%r" % (secret,),  # noqa: UP031
     "print": _printed,
