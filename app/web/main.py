@@ -53,7 +53,7 @@ from app.web.api import (
     tokens,
 )
 from app.web.connect import pages as connect_pages
-from app.web.console import cost_report_page, costs_pages, details, limits_pages, pages
+from app.web.console import cost_report_page, costs_pages, details, limits_pages, pages, tokens_pages
 from app.web.deps import authenticate
 from app.web.limited import Limited
 from app.web.links import pages as link_pages
@@ -99,6 +99,7 @@ def create_app() -> FastAPI:
     app.include_router(pages.router)
     app.include_router(details.router)
     app.include_router(limits_pages.router)
+    app.include_router(tokens_pages.router)
     app.include_router(costs_pages.router)
     app.include_router(cost_report_page.router)
     app.include_router(link_pages.router)
