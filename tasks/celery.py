@@ -15,12 +15,14 @@ from app.alerts import actions as alert_actions
 from app.catalog import COUNTER
 from app.config import settings
 from app.costs import agreeing, crossed, in_force
+from app.health import accounts
 from app.infra import metrics, queue
 from app.infra.db import UnitOfWork
 from app.jobs import hooks, schedule
 from app.limits import budgets, crossings, rebuild
 from app.recovery import told
 from app.recovery.checks import CHECKS
+from app.tokens import standing
 
 celery = Celery("smm-admin", set_as_current=True)
 celery.config_from_object("celeryconfig")
@@ -43,6 +45,7 @@ def compose() -> None:
     rebuild.money_from(agreeing.committed_of)
     budgets.configure(in_force.read)
     crossings.hand_over(COUNTER, crossed.on_crossings)
+    accounts.use(standing.look)
     package = importlib.import_module("tasks")
     for module in pkgutil.iter_modules(package.__path__):
         if module.name not in _NOT_TASKS:
