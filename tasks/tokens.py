@@ -18,3 +18,9 @@ def sweep() -> None:
 def attend(_ctx: JobContext, *, account_id: UUID, by: str = "schedule", force: bool = False) -> None:
     """Look at one token; refresh it where that is due, or where a person wants it."""
     attending.attend(account_id, by=by, force=force)
+
+
+@job(sweeping.CHECK, max_attempts=3)
+def check(_ctx: JobContext, *, account_id: UUID, by: str = "schedule") -> None:
+    """Ask the platform whether it accepts a token; one that it refuses is refreshed, or its owner told."""
+    attending.check(account_id, by=by)

@@ -47,7 +47,8 @@ class Traits:
     access token itself is what is refreshed, and cannot be once it has expired. `minimum_age`: younger ones are not
     refreshed. `deadline`: the refresh token's own end is never moved, and then the owner has to log in. `needs_app`:
     which of "refresh" and "login" need the app. `public`: one without a secret will do. `scopes`: asked for at a login,
-    where the app names none.
+    where the app names none. `check_every`: how often it is asked whether it accepts a token, because it knows of ends
+    that no refresh tells.
     """
 
     life: timedelta | None
@@ -60,6 +61,7 @@ class Traits:
     public: bool = False
     needs_app: frozenset[str] = frozenset({"refresh", "login"})
     scopes: tuple[str, ...] = ()
+    check_every: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,19 +16,21 @@ from app import catalog, clock, jobs
 from app.catalog import Catalog
 from app.infra.db import UnitOfWork, unit_of_work
 from app.infra.logging import get_logger
-from app.jobs import Submission
+from app.jobs import Priority, Submission
 from app.tokens import core, pacing
 from app.tokens.core import Grant, Ladder, Level
 from app.tokens.provider import Traits
 from app.tokens.providers import platforms
 
-ATTEND = "tasks.tokens.attend"
+ATTEND, CHECK = "tasks.tokens.attend", "tasks.tokens.check"
 EVERY_SECONDS = 10
 """From one pass to the next."""
 BUSY_SECONDS = 6.0
 """How long one pass goes on where much is due."""
 HANDED_OUT = timedelta(minutes=10)
 """A token that was handed out is looked at again after this, should its job be gone."""
+ENDLESS_CHECK = timedelta(hours=20)
+"""A token that never expires is asked about at each daily look."""
 LATE = timedelta(minutes=1)
 """A row whose next look is later than it should be by more than this is put right by the daily look."""
 
@@ -99,10 +101,12 @@ class _Kind:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a daily look found: tokens by tenant and level, and those whose next look is at the wrong time."""
+    """What a daily look found: tokens by tenant and level, those whose next look is at the wrong time, and those that
+    their platform should be asked about."""
 
     tally: dict[str, Counter[Level]]
     wrong: list[tuple[UUID, datetime]]
+    unchecked: list[UUID]
 
     @property
     def checked(self) -> int:
@@ -151,13 +155,22 @@ def _look(uow: UnitOfWork, found: Catalog, zone: str, now: datetime) -> int:
     look = decide_all(_tokens(uow, zone, tenants, others), found, zone, now)
     _write_day(uow, now.astimezone(ZoneInfo(zone)).date(), look.tally)
     _put_right(uow, look.wrong)
+    spread = timedelta(minutes=found.connecting.tokens.spread_minutes)
+    for place in range(0, len(look.unchecked), 500):
+        jobs.submit_many(uow, [_checking(one, now, spread) for one in look.unchecked[place : place + 500]])
     log.info("tokens looked at", zone=zone, checked=look.checked, put_right=len(look.wrong))
     return look.checked
 
 
+def _checking(account: UUID, now: datetime, spread: timedelta) -> Submission:
+    due = now + spread * ((account.int % 10_007) / 10_007)
+    kwargs = {"account_id": str(account), "by": "daily look"}
+    return Submission(CHECK, kwargs, not_before=due, key=f"token:{account}", priority=Priority.LOW)
+
+
 _TOKENS = """
 SELECT a.id, a.tenant, a.platform, a.app, s.generation, s.grant_state, s.refresh IS NOT NULL, s.issued_at, s.expires_at,
-       s.refresh_expires_at, s.attempts, s.tried_at, s.wait_until, s.next_at
+       s.refresh_expires_at, s.attempts, s.tried_at, s.wait_until, s.checked_at, s.next_at
 FROM accounts a JOIN token_status s ON s.account_id = a.id
 WHERE a.disabled_at IS NULL AND s.grant_state <> '' AND s.lease_until IS NULL AND """
 
@@ -172,10 +185,10 @@ def _tokens(uow: UnitOfWork, zone: str, tenants: Sequence[str], others: Sequence
 
 def decide_all(rows: Iterator[Any], found: Catalog, zone: str, now: datetime) -> Look:
     """Count tenants' tokens by level, and name those that nobody would look at in time, with the right time."""
-    look = Look({}, [])
+    look = Look({}, [], [])
     settings, place = found.connecting.tokens, ZoneInfo(zone)
     kinds: dict[tuple[str, str], _Kind | None] = {}
-    for identifier, tenant, platform, app, generation, grant, has_refresh, *known, next_at in rows:
+    for identifier, tenant, platform, app, generation, grant, has_refresh, *known, checked, next_at in rows:
         if (platform, app) not in kinds:
             kinds[platform, app] = _kind_of(found, platform, app)
         kind = kinds[platform, app]
@@ -185,14 +198,26 @@ def decide_all(rows: Iterator[Any], found: Catalog, zone: str, now: datetime) ->
         level = core.level_of(token, kind.ladder, kind.traits, now)
         if level is not None:
             look.tally.setdefault(tenant, Counter())[level] += 1
+            if _is_unchecked(token, kind.traits, checked, now):
+                look.unchecked.append(_uuid(identifier))
         if level is Level.HEALTHY and next_at is not None and next_at - now > kind.ladder.spread:
             continue
-        account = identifier if isinstance(identifier, UUID) else UUID(identifier)
+        account = _uuid(identifier)
         daily = core.Daily(settings.daily_at, place, core.offset_of(kind.ladder, account))
         due = core.look_at(token, kind.ladder, kind.traits, daily, now)
         if due is not None and (next_at is None or next_at - due > LATE):
             look.wrong.append((account, max(due, now)))
     return look
+
+
+def _is_unchecked(token: core.Token, traits: Traits, checked_at: datetime | None, now: datetime) -> bool:
+    """Is it time to ask whether the platform accepts it? One that never expires is never refreshed, and may be dead."""
+    every = traits.check_every if token.expires_at is not None else ENDLESS_CHECK
+    return every is not None and token.grant is Grant.GOOD and (checked_at is None or now - checked_at >= every)
+
+
+def _uuid(read: Any) -> UUID:
+    return read if isinstance(read, UUID) else UUID(read)
 
 
 def _kind_of(found: Catalog, platform: str, app: str) -> _Kind | None:

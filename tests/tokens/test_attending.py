@@ -354,3 +354,20 @@ def test_the_daily_look_counts_all_tokens_and_puts_right_what_waits_for_the_wron
     assert [tuple(day) for day in days] == [("acme", 4, 2, 2, 0), ("other", 1, 0, 0, 1)]
     assert [scene.held(one).status.attempts for one in accounts] == [1, 1, 0, 0]
     assert all(scene.held(one).status.next_at is not None for one in accounts)
+
+
+def test_a_token_that_never_expires_is_asked_about_at_each_daily_look(scene: Scene) -> None:
+    with MetaPlatform("facebook") as facebook:
+        scene.catalogue(facebook)
+        facebook.life = None
+        held = scene.account(facebook, "anna")
+        assert held.status.expires_at is None
+        scene.sweep()
+        facebook.revoke("anna", 458)
+        scene.at(scene.now.replace(hour=9) + timedelta(days=1))
+        scene.sweep()
+        [job] = scene.ledger.sql("SELECT kwargs FROM jobs WHERE task = 'tasks.tokens.check'")
+        assert job.kwargs["account_id"] == str(held.account.id)
+        attending.check(held.account.id, by="daily look", now=scene.now)
+        after = scene.held(held).status
+        assert (after.grant, after.paused, after.told) == (Grant.DEAD, True, Step.LAST)

@@ -33,6 +33,7 @@ TRAITS = Traits(
     life=timedelta(days=60),
     one_token=True,
     minimum_age=timedelta(hours=24),
+    check_every=timedelta(days=3),  # access to data ends 90 days after a login, whatever is refreshed
     scopes=("pages_show_list", "pages_read_engagement", "pages_manage_posts", "pages_manage_metadata"),
 )
 
