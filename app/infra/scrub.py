@@ -107,8 +107,15 @@ _RULES: tuple[tuple[re.Pattern[str], _Replace], ...] = (
         re.compile(
             r"()(?<![\w-])(?:eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*|sk-[A-Za-z0-9_-]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}"
             r"|xapp-[A-Za-z0-9-]{10,}|gh[pousr]_[A-Za-z0-9]{20,}|EAA[A-Za-z0-9]{28,}|IG[A-Z]{1,3}[A-Za-z0-9_-]{40,}"
+            r"|(?:TH[AQ][A-Z]|AQ)(?=[A-Za-z_-]{0,120}\d)(?=[A-Z0-9_-]{0,120}[a-z])[A-Za-z0-9_-]{40,}"
             r"|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,})"
         ),
+        _keep_first,
+    ),
+    # TikTok's two kinds; X's end with ":1:at:1" or ":1:rt:1" in base64, at any of three places within a group.
+    (re.compile(r"((?<![\w.-])(?:act|rft)\.)(?=[A-Za-z!._*-]{0,60}\d)[A-Za-z0-9!._*-]{24,}"), _keep_first),
+    (
+        re.compile(r"()(?<![\w-])[A-Za-z0-9_-]{40,}(?:OmF0OjE|phdDox|6YXQ6MQ|OnJ0OjE|pydDox|6cnQ6MQ)(?![\w-])=*"),
         _keep_first,
     ),
     # A key of ours is random; names of metrics ("smm_task_duration_seconds_bucket") are lower case without digits.
@@ -120,7 +127,8 @@ _RULES: tuple[tuple[re.Pattern[str], _Replace], ...] = (
 _HINT = re.compile(
     r"://|%3a|@|pass|pwd|secret|token|key|cookie|credential|signature|session|jwt|sig|otp|code|verifier|assertion"
     r"|auth|bearer|basic|-----begin|\[param|/bot|slack|discord|office|azure|powerplatform|eyj|sk-|xox|xapp|gh._|eaa"
-    r"|ig[a-z]{1,3}[a-z0-9_-]{40}|akia|aiza|smm_|\d{8}:"
+    r"|ig[a-z]{1,3}[a-z0-9_-]{40}|th[aq][a-z][a-z0-9_-]{40}|aq[a-z0-9_-]{40}|act\.|rft\."
+    r"|omf0oje|phddox|6yxq6mq|onj0oje|pyddox|6cnq6mq|akia|aiza|smm_|\d{8}:"
 )
 
 

@@ -67,6 +67,16 @@ SHAPES = [
     "code={secret}&grant_type=authorization_code",
     "smm_{secret}AAAAAAAA",
     "sk-{secret}",
+    "IGAAx0{secret}AbCdEfGhIjKlMnOpQrStUvWx",
+    "IGQVJ{secret}AbCdEfGhIjKlMnOpQrStUvWx",
+    "THAAx0{secret}AbCdEfGhIjKlMnOpQrStUvWx",
+    "THQWJ{secret}AbCdEfGhIjKlMnOpQrStUvWx",
+    "AQX{secret}AbCdEfGhIjKlMnOpQrStUvWx3",
+    "act.{secret}AbCdEfGhIj!2323.va",
+    "rft.{secret}AbCdEfGhIj!2323.va",
+    "{secret}AbCdEfGhIjKlMnOpQrStUvWxOmF0OjE",
+    "{secret}AbCdEfGhIjKlMnOpQrStUvWxpydDox",
+    "{secret}AbCdEfGhIjKlMnOpQrStUvWx6YXQ6MQ==",
     "[SQL: insert into t values (%(a)s)]\n[parameters: {{'a': '{secret}'}}]",
 ]
 
@@ -132,6 +142,13 @@ def test_scrubbing_a_scrubbed_secret_changes_nothing_more(before: str, name: str
         "SELECT count(*) FROM jobs WHERE state = 'running' AND key IS NULL",
         "access_token=None, password=null",
         'File "/app/jobs/relay.py", line 12, in ring',
+        "account instagram/17841400000000001, media 17895695668004550_17841400000000001, user 2244994945",
+        "urn:li:organization:104738493 and urn:li:share:6844785523593134080 of linkedin/AQ12",
+        "reddit/t2_1w72, t3_15bfi0 and tiktok/_000F5kQvMXmWH9u7xAqOrcXRQn4i8YQ",
+        "act.now and rft.py are files; contact.us@example.com, fact.checking.of.all.that.was.written.in.2026",
+        "THAT_IS_A_CONSTANT_OF_MORE_THAN_FORTY_CHARACTERS_IN_ALL, THQ-1",
+        "IGNORED, IGtoken and EAAB are words; AQUARIUM_OPENING_TIMES_OF_THE_FIRST_FLOOR_IN_SUMMER_2026",
+        "commit c04104d5b1e7aa0e6f4c1c9e1fe1b3f64c1bcd10 is 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15",
     ],
 )
 def test_ordinary_text_is_unchanged(text: str) -> None:
@@ -212,6 +229,10 @@ def test_a_value_that_contains_itself_ends() -> None:
         "%3A%2F%2Fa:",
         "/bot1:",
         "ab_cd-",
+        "AQ",
+        "THAA",
+        "act.",
+        "aOmF0OjE",
     ],
 )
 def test_the_worst_text_takes_no_time(piece: str) -> None:
