@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app import clock
@@ -16,10 +17,12 @@ from app.config import settings
 from app.infra import adminkey, crypto, db
 from app.infra.db import unit_of_work
 from app.tokens import connecting, storing
+from tests.fixtures.browser import browser
 from tests.health.catalogs import use
 from tests.tokens.owner import Owner, consented, query_of, table
 from tests.tokens.platforms.meta import MetaPlatform
 from tests.tokens.platforms.serving import CANARY, Fault
+from tests.web.assembled import served
 
 ORIGIN = "http://testserver"
 
@@ -258,3 +261,20 @@ def test_trouble_of_ours_blames_no_link(
     for answer in away:
         assert "Try again in a minute" in answer.text
         assert "127.0.0.1" not in answer.text
+
+
+@pytest.mark.chromium
+def test_a_real_browser_walks_from_the_link_to_the_thanks(
+    owner: Owner, platform: MetaPlatform, make_app: Callable[[], FastAPI], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """Browsers hold the redirect to the platform against the page's own policy, and have their own mind about cookies."""
+    with served(make_app()) as port:
+        monkeypatch.setenv("SMM_PUBLIC_URL", f"http://127.0.0.1:{port}")
+        settings.cache_clear()
+        with browser(tmp_path / "profile") as tab:
+            tab.go(owner.url())
+            tab.press("button")
+            tab.wait_for("document.body.innerText.includes('Thank you, it is connected')")
+            assert tab.problems == []
+    assert platform.is_good(storing.reveal(owner.held).access)

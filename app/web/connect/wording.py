@@ -58,7 +58,7 @@ NOT_SET_UP = Words("Not just now", "Something is not set up on our side. Try aga
 _WORDS = {
     Outcome.CONNECTED: Words(
         "Thank you, it is connected",
-        "{account} on {platform} is connected again. Whatever waited goes on by itself. You can close this page.",
+        "{account} on {platform} is connected. Whatever waited goes on by itself. You can close this page.",
         "ok",
         "✓",
     ),
