@@ -268,7 +268,7 @@ def test_a_real_browser_walks_from_the_link_to_the_thanks(
     owner: Owner, platform: MetaPlatform, make_app: Callable[[], FastAPI], monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    """Browsers hold the redirect to the platform against the page's own policy, and have their own mind about cookies."""
+    """Browsers hold the redirect to the platform against the page's own policy, and judge cookies by themselves."""
     with served(make_app()) as port:
         monkeypatch.setenv("SMM_PUBLIC_URL", f"http://127.0.0.1:{port}")
         settings.cache_clear()
