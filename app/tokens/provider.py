@@ -17,6 +17,8 @@ from app.catalog import App
 from app.infra.secret import Secret
 
 LONGEST_TOKEN = 8192
+ACCOUNT_LIMITED = "account_limited"
+"""The reason of a Refused that is LIMITED for one account only: others of the app need not wait."""
 
 
 class Trouble(StrEnum):

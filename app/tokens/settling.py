@@ -13,7 +13,7 @@ from app.infra.text import storable
 from app.tokens import apps_state, climbing, core, store, storing
 from app.tokens.climbing import Block, Rules
 from app.tokens.core import Grant
-from app.tokens.provider import Answer, Granted, Refused, Trouble
+from app.tokens.provider import ACCOUNT_LIMITED, Answer, Granted, Refused, Trouble
 from app.tokens.store import Held, Status
 
 YOUNG_WAIT = timedelta(hours=24)
@@ -129,7 +129,7 @@ def _judged(uow: UnitOfWork, begun: Begun, after: Status, answer: Refused) -> tu
             again = now + timedelta(minutes=begun.rules.settings.app_retry_minutes)
             apps_state.refused(uow, app, reason=answer.reason, detail=answer.detail, until=again)
             return after, Outcome.WAITING, False
-        case Trouble.LIMITED:
+        case Trouble.LIMITED if answer.reason != ACCOUNT_LIMITED:
             apps_state.limited(uow, app, until=now + (answer.retry_after or LIMITED_WAIT))
         case Trouble.TRANSIENT if first:
             apps_state.failed(uow, app, now=now, lost=False)

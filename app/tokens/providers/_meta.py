@@ -14,7 +14,7 @@ from typing import Any
 
 from app.tokens.asking import retry_after
 from app.tokens.granting import seconds_of
-from app.tokens.provider import Refused, Reply, Trouble
+from app.tokens.provider import ACCOUNT_LIMITED, Refused, Reply, Trouble
 
 LONGEST_WAIT = timedelta(hours=24)
 
@@ -34,6 +34,7 @@ _DEAD = {
 _PERMISSION = frozenset({10, *range(200, 300)})
 _PASSING = frozenset({1, 2})
 _LIMITED = frozenset({4, 17, 32, 341, 613, *range(80_000, 80_015)})
+_OF_ACCOUNT = frozenset({17, 32, *range(80_000, 80_015)})
 _APP = 101
 _CODE_REFUSED = frozenset({36_007, 36_009})
 _REDIRECT_REFUSED = 36_008
@@ -126,7 +127,8 @@ def judged(fault: Fault, reply: Reply, now: datetime, *, young_for: timedelta | 
     """What the error means."""
     code, detail = fault.code, fault.detail
     if code in _LIMITED or reply.status == _TOO_MANY_REQUESTS:
-        return Refused(Trouble.LIMITED, "rate_limited", detail, _wait(reply, now))
+        reason = ACCOUNT_LIMITED if code in _OF_ACCOUNT else "rate_limited"
+        return Refused(Trouble.LIMITED, reason, detail, _wait(reply, now))
     if code == _APP or fault.says(_ABOUT_APP):
         return Refused(Trouble.APP, "app_refused", f"{detail}: the app's id or secret is wrong, or the app is blocked")
     if code in _PASSING or fault.is_transient or reply.status >= 500:
