@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from app.access.scopes import ANY_KEY, ENDPOINTS, EVERYTHING, JOBS_SUBMIT, TIMELINE_READ, Reach, Scope, reach_of
 from app.errors import NotFound, SmmError
+from app.infra.text import storable
 
 BOOTSTRAP = "admin"
 """The name of whoever has the key of the installation; no other key may be called so."""
@@ -52,6 +53,11 @@ class Caller:
     def reach(self, scope: str) -> Reach:
         """The accounts that it may use a scope for."""
         return EVERYTHING if self.is_admin else reach_of(self.scopes, scope)
+
+    def require_account(self, scope: str, tenant: str, platform: str, external_id: str) -> None:
+        """Raises NotAllowed unless it may use a scope for this account; `tenant` is empty where there is no such."""
+        if not self.reach(scope).covers(tenant, platform, external_id):
+            raise NotAllowed(self.name, str(Scope(scope, storable(f"{platform}/{external_id}", limit=300))))
 
     def require_task(self, task: str) -> None:
         """Raises NotAllowed unless it may submit jobs of this task."""

@@ -75,7 +75,9 @@ KINDS: Mapping[str, Kind] = {
 
 ENDPOINTS: Mapping[str, str] = {
     "POST /api/v1/tokens/{platform}/{account}/read": TOKENS_READ,
+    "GET /api/v1/tokens": TOKENS_LIST,
     "GET /api/v1/tokens/banners": TOKENS_LIST,
+    "GET /api/v1/tokens/{platform}/{account}": TOKENS_LIST,
     "POST /api/v1/admissions": ADMISSIONS,
     "POST /api/v1/admissions/batch": ADMISSIONS,
     "POST /api/v1/admissions/outcomes": ADMISSIONS,

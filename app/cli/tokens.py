@@ -8,7 +8,7 @@ import typer
 
 from app import clock
 from app.admission import account_limits
-from app.cli import token_input, token_words, tokens_asking, tokens_keys, tokens_reports
+from app.cli import token_input, token_words, tokens_asking, tokens_keys, tokens_reads, tokens_reports
 from app.cli.jobs import who
 from app.cli.output import JsonOption, print_json
 from app.infra.db import read_only, unit_of_work
@@ -226,6 +226,7 @@ def remove(
 
 tokens_asking.add_to(app)
 tokens_keys.add_to(app)
+tokens_reads.add_to(app)
 tokens_reports.add_to(app)
 
 

@@ -92,16 +92,14 @@ def give(platform: str, external_id: str, ask: Ask, *, now: datetime) -> Given |
 
     Who may not read an account is not told whether it exists.
     """
-    reach = ask.caller.reach(TOKENS_READ)
     with unit_of_work() as uow:
         try:
             held = store.load(uow.session, platform, external_id)
         except NotFound:
-            if reach.covers("", platform, external_id):
-                raise
-            raise _not_allowed(ask, platform, external_id) from None
+            ask.caller.require_account(TOKENS_READ, "", platform, external_id)
+            raise
         account = held.account
-        is_allowed = reach.covers(account.tenant, account.platform, account.external_id)
+        is_allowed = ask.caller.reach(TOKENS_READ).covers(account.tenant, platform, external_id)
         found = (decide(held, ask.at_least, now) or _opened(uow, held)) if is_allowed else None
         outcome = NOT_ALLOWED if found is None else found.outcome
         _write_down(uow, held, ask, outcome, now)
@@ -109,7 +107,7 @@ def give(platform: str, external_id: str, ask: Ask, *, now: datetime) -> Given |
         "token asked for", account=account.key, by=ask.caller.name, outcome=outcome, generation=held.status.generation
     )
     if found is None:
-        raise _not_allowed(ask, platform, external_id)
+        raise NotAllowed(ask.caller.name, str(Scope(TOKENS_READ, account.key)))
     return found
 
 
@@ -152,10 +150,6 @@ def _opened(uow: UnitOfWork, held: Held) -> Given | Withheld:
         return Withheld("key_missing", "this installation has no encryption key", broken=True)
     keys_state.missing(uow, key_id, account=held.account.key, reason=found.state)
     return found
-
-
-def _not_allowed(ask: Ask, platform: str, external_id: str) -> NotAllowed:
-    return NotAllowed(ask.caller.name, str(Scope(TOKENS_READ, storable(f"{platform}/{external_id}", limit=300))))
 
 
 def _write_down(uow: UnitOfWork, held: Held, ask: Ask, outcome: str, now: datetime) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app import catalog
+from app.access.scopes import EVERYTHING, Reach
 from app.errors import Invalid, Problem
 from app.infra.text import storable
 from app.tokens import levels, store
@@ -80,8 +81,12 @@ def page(
     search: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
+    reach: Reach = EVERYTHING,
 ) -> Page:
-    """The most urgent first: by level, step and end. `search` is a part of the account's id or name. Raises Invalid."""
+    """The most urgent first: by level, step and end; of those within reach. Raises Invalid.
+
+    `search` is a part of the account's id or name.
+    """
     after = None if cursor is None else _place(cursor)
     at = now if after is None else after.now
     if level is not None and level not in LEVELS:
@@ -95,6 +100,10 @@ def page(
     used = {name: (condition, value) for name, (condition, value) in wanted.items() if value is not None}
     conditions = [condition for condition, _ in used.values()]
     values: dict[str, Any] = {name: value for name, (_, value) in used.items()}
+    if not reach.everything:
+        condition, reached = reach.condition("a")
+        conditions.append(condition)
+        values |= reached
     if after is not None:
         conditions.append(_AFTER)
         values |= after._asdict()

@@ -66,6 +66,14 @@ def load(session: Session, platform: str, external_id: str) -> Held:
     return held_of(row)
 
 
+def tenant_of(session: Session, platform: str, external_id: str) -> str:
+    """Whose account it is; the empty text where there is no such account."""
+    try:
+        return load(session, platform, external_id).account.tenant
+    except NotFound:
+        return ""
+
+
 def load_id(session: Session, account_id: UUID) -> Held:
     """An account by our id. Raises NotFound."""
     row = session.execute(text(f"{_HELD} WHERE a.id = :id"), {"id": account_id}).one_or_none()

@@ -210,3 +210,18 @@ def test_who_follows_the_timeline_learns_of_a_new_generation(
     assert (told["labels"]["account"], told["facts"]["generation"]) == (anna.account.external_id, 2)
     assert read(api, anna, headers).json()["generation"] == 2
     assert api.get("/api/v1/timeline", headers=headers).status_code == 403
+
+
+def test_a_service_sees_how_the_accounts_of_its_scopes_stand(
+    api: TestClient, scene: Scene, instagram: MetaPlatform, anna: Held
+) -> None:
+    bert = scene.account(instagram, "bert", tenant="zeta")
+    for selector in ("tenant=zeta", bert.account.key):
+        name = "one" if selector == bert.account.key else "other"
+        headers = made(api, name, f"tokens:list:{selector}")
+        listed = api.get("/api/v1/tokens", headers=headers).json()["tokens"]
+        assert [one["account"] for one in listed] == [bert.account.external_id]
+        assert api.get(f"/api/v1/tokens/{bert.account.key}", headers=headers).status_code == 200
+        for other in (anna.account.key, "instagram/99"):
+            assert api.get(f"/api/v1/tokens/{other}", headers=headers).status_code == 403
+    assert len(api.get("/api/v1/tokens").json()["tokens"]) == 2

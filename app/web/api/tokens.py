@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from app import catalog, clock, jobs
 from app.access.callers import Caller
+from app.access.scopes import TOKENS_LIST
 from app.admission import account_limits
 from app.config import settings
 from app.infra.db import read_only, read_within, unit_of_work
@@ -45,7 +46,7 @@ _Text = Annotated[str | None, Query(max_length=LONGEST)]
 
 @router.get("", summary="Accounts and where their tokens stand, the most urgent first")
 def list_accounts(
-    _caller: CurrentCaller,
+    caller: CurrentCaller,
     *,
     tenant: _Text = None,
     platform: _Text = None,
@@ -56,7 +57,7 @@ def list_accounts(
     limit: Annotated[int, Query(ge=1, le=listing.MOST)] = 100,
     cursor: Annotated[str | None, Query(max_length=300, description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
-    """All pages of a list are as of one moment."""
+    """All pages of a list are as of one moment. A service sees those that its scopes select."""
     with read_within(LIST_SECONDS) as session:
         page = listing.page(
             session,
@@ -67,6 +68,7 @@ def list_accounts(
             search=search,
             limit=limit,
             cursor=cursor,
+            reach=caller.reach(TOKENS_LIST),
         )
         apps = apps_state.read_all(session)
     found = [shown.document(one.account, one.status, apps, page.now) for one in page.items]
@@ -122,9 +124,10 @@ def rewrap(caller: CurrentCaller) -> dict[str, Any]:
 
 
 @router.get("/{platform}/{account}", summary="One account")
-def show(_caller: CurrentCaller, platform: str, account: str) -> dict[str, Any]:
+def show(caller: CurrentCaller, platform: str, account: str) -> dict[str, Any]:
     """Where its token stands, and how much of its platform's limits is used."""
     with read_within(LIST_SECONDS) as session:
+        caller.require_account(TOKENS_LIST, store.tenant_of(session, platform, account), platform, account)
         found = _document(session, platform, account)
         limits = account_limits.of(session, found["platform"], found["account"], found["tenant"], clock.now())
     return found | {"limits": limits}
