@@ -174,7 +174,7 @@ def _store(uow: UnitOfWork, login: Login, found: Consent, *, now: datetime) -> N
 def _usable(session: Session, link: ConnectLink) -> Held:
     held = store.load_id(session, link.account_id)
     account = _working(held.account)
-    if logins.connected_since(session, account.id, link.made_at, generation=link.generation):
+    if logins.connected_since(session, account.id, link.made_at - logins.SKEW, generation=link.generation):
         raise Spent(f"{account.key} was connected after this link was made")
     return held
 

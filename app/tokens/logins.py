@@ -29,7 +29,8 @@ LONGEST_STATE = 200
 
 _NO_GENERATION = 0
 """A verifier belongs to a login, and its account may be refreshed meanwhile."""
-_SKEW = timedelta(hours=1)
+SKEW = timedelta(hours=1)
+"""By which the clocks of two hosts may differ at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def connected_since(session: Session, account_id: UUID, moment: datetime, *, gen
         "SELECT EXISTS (SELECT FROM token_history WHERE account_id = :account AND kind = 'connected' AND at > :moment "
         "AND generation > :generation AND id >= :floor)"
     )
-    floor = ids.floor(moment - _SKEW)  # of the partitions, only those that can matter
+    floor = ids.floor(moment - SKEW)  # of the partitions, only those that can matter
     given = {"account": account_id, "moment": moment, "generation": generation, "floor": floor}
     return bool(session.execute(text(query), given).scalar_one())
 
