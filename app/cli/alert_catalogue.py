@@ -54,6 +54,8 @@ def _others(rules: Iterable[AlertRule]) -> Iterator[tuple[str, ...]]:
 
 
 def _severity(rule: AlertRule) -> str:
+    if "{facts." in rule.severity:
+        return "as its signal says"
     return "the service's" if "{" in rule.severity else rule.severity
 
 

@@ -76,7 +76,7 @@ def catalog_problems(catalog: Catalog) -> list[Problem]:
     found = [problem for channel in catalog.telling.channels.values() for problem in channel_problems(channel)]
     good = {name: resolve(channel) for name, channel in catalog.telling.channels.items()
             if not channel_problems(channel)}  # fmt: skip
-    return [*found, *_address_problems(catalog.telling, good)]
+    return [*found, *_address_problems(catalog.telling, good), *_client_problems(catalog, good)]
 
 
 def channel_problems(channel: Channel) -> list[Problem]:
@@ -134,6 +134,23 @@ def _address_problems(telling: Telling, specs: dict[str, ChannelSpec]) -> Iterat
             kind, _, name = recipient.partition(":")
             if kind == "channel" and name in specs:
                 yield from _no_address(specs[name], None, f"{path}[{place}]")
+
+
+def _client_problems(catalog: Catalog, specs: dict[str, ChannelSpec]) -> Iterator[Problem]:
+    """Contacts of tenants that name no channel, one that carries no letters to clients, or no address there."""
+    channels = catalog.telling.channels
+    for tenant in catalog.budgeting.tenants.values():
+        for place, contact in enumerate(tenant.contacts):
+            path, spec = f"tenants.{tenant.name}.contacts[{place}]", specs.get(contact.channel)
+            if contact.channel not in channels:
+                hint = did_you_mean(contact.channel, channels)
+                yield Problem(f"{path}.channel", f"there is no [channels.{contact.channel}]{hint}")
+            elif spec is not None and not spec.module.LETTERS:
+                yield Problem(f"{path}.channel", f"{spec.module.KIND} carries no letters to clients")
+            elif spec is not None and contact.to is not None and not spec.module.TAKES_TO:
+                yield Problem(f"{path}.to", f"{spec.module.KIND} has no addresses to choose from: leave it out")
+            elif spec is not None:
+                yield from _no_address(spec, contact.to, f"{path}.to")
 
 
 def _no_address(spec: ChannelSpec, to: str | None, path: str) -> Iterator[Problem]:

@@ -49,6 +49,8 @@ NoPostsBeingSent PlatformDown ConsecutiveFailures
 SMM_ServiceDown SMM_ServiceDegraded SMM_ServiceFlapping SMM_JobDead SMM_IntakeRejected SMM_NotificationFailed
 SMM_SyntheticAlert SMM_SyntheticAlertFailed SMM_AlertTickLate SMM_RecoveryFailed
 SMM_ErrorBudgetBurnFast SMM_ErrorBudgetBurnSlow SMM_RateLimitNear SMM_RateLimitExhausted
+SMM_TokenReconnectNeeded SMM_TokenRefreshFailed SMM_PlatformAppRefused SMM_PlatformTokensUnanswered
+SMM_PlatformAnswerUnknown SMM_TokenKeyMissing SMM_TokenSuccessLow SMM_ClientNotTold
     """,
 )
 
@@ -66,6 +68,14 @@ SECRETS = {
     "MOONSHOT_API_KEY": "k",
     "TELEGRAM_BOT_TOKEN": "123456:ABC-DEF",
     "TELEGRAM_CHAT_ID": "-1001234567890",
+    "INSTAGRAM_APP_SECRET": "s",
+    "THREADS_APP_SECRET": "s",
+    "FACEBOOK_APP_SECRET": "s",
+    "X_CLIENT_SECRET": "s",
+    "TIKTOK_CLIENT_SECRET": "s",
+    "LINKEDIN_CLIENT_SECRET": "s",
+    "REDDIT_CLIENT_SECRET": "s",
+    "AGENCY_B_APP_SECRET": "s",
 }
 
 

@@ -124,6 +124,22 @@ def test_a_recipient_that_names_a_channel_needs_its_own_address() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("contact", "wrong"),
+    [
+        ('{channel = "bto", to = "1"}', 'channel: there is no [channels.bto] (did you mean "bot"?)'),
+        ('{channel = "bot", to = "nobody at all"}', "to: bot: must be a chat's number"),
+        ('{channel = "bot"}', "to: bot: no chat"),
+        ('{channel = "ops", to = "x"}', "to: slack has no addresses to choose from"),
+        ('{channel = "pager", to = "key"}', "channel: pagerduty carries no letters to clients"),
+    ],
+)
+def test_a_tenants_contact_that_no_letter_can_reach_is_named(contact: str, wrong: str) -> None:
+    text = BOT + SLACK + PAGER
+    [found] = problems(f"{text}[tenants.acme]\ncontacts = [{contact}]\n")
+    assert found.startswith(f"tenants.acme.contacts[0].{wrong}")
+
+
 def test_a_broken_channel_is_told_once_and_not_again_for_each_who_uses_it() -> None:
     assert len(problems('[channels.a]\nkind = "nonsense"\n' + person("a"))) == 1
 
