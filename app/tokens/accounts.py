@@ -17,7 +17,7 @@ from app.tokens import climbing, store, storing
 from app.tokens.core import Grant, Step
 from app.tokens.given import Checker, Wanted
 from app.tokens.provider import Tokens
-from app.tokens.store import Account, Held
+from app.tokens.store import Account, Held, Status
 
 DISABLED, ENABLED, REMOVED = "tokens.disabled", "tokens.enabled", "tokens.removed"
 LONGEST_REASON = 500
@@ -43,8 +43,8 @@ def write(uow: UnitOfWork, wanted: Wanted, *, by: str, now: datetime) -> Account
     if not store.insert(uow, account, now):
         raise Conflict(f"{account.key} is here already")
     store.record(uow, account, "added", by=by, now=now, generation=0, name=account.name or None)
-    if wanted.tokens is not None:
-        put(uow, account, wanted.tokens, by=by, now=now)
+    if wanted.tokens is not None:  # nobody else sees the row before the commit: it need not be locked
+        storing.put(uow, Held(account, Status()), wanted.tokens, kind=storing.IMPORTED, by=by, now=now)
     return account
 
 

@@ -111,7 +111,7 @@ def _write(
     if not batch:
         return
     counts, rejected = dict.fromkeys(done.counts, 0), []
-    with unit_of_work() as uow:
+    with unit_of_work() as uow, uow.session.no_autoflush:  # what goes on record is written in one go
         stored = _stored(uow, batch)
         # In the same order in every import, so that two of them never wait for one another.
         for row, wanted in sorted(batch, key=lambda one: one[1].key):
