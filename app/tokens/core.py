@@ -16,6 +16,10 @@ from app.tokens.provider import Traits
 _A_DAY = timedelta(days=1)
 _SAME_DAY = timedelta(hours=12)
 """The try of the next day is at its daily time, which is never less than this after the one before."""
+_MOST = 0.75
+"""Share of a short life in which it is refreshed: with more of it, each refresh would be due at once again."""
+WORTHWHILE = timedelta(minutes=1)
+"""What a refresh has to add to a life that the end of a consent bounds; platforms count in whole seconds."""
 
 
 class Grant(StrEnum):
@@ -55,12 +59,17 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The figures for one platform's tokens. `daily`: they live for weeks, and are tried at the daily time."""
+    """The figures for one platform's tokens. `daily`: they live for weeks, and are tried at the daily time.
+
+    `lead`, `urgent`, `last` are before a token's own end, `login` and `login_*` before that of a consent.
+    """
 
     lead: timedelta
     urgent: timedelta
     last: timedelta
     login: timedelta
+    login_urgent: timedelta
+    login_last: timedelta
     attempts: int
     retry: timedelta
     then: timedelta
@@ -122,12 +131,16 @@ def ladder_of(settings: Settings, traits: Traits, app: App | None = None) -> Lad
     lead = traits.lead or days
     if app is not None and app.refresh_minutes is not None:
         lead = timedelta(minutes=app.refresh_minutes)
+    if traits.lead is not None and traits.life is not None:
+        lead = min(lead, traits.life * _MOST)
     daily = lead >= _A_DAY
     return Ladder(
         lead=lead,
         urgent=min(lead, timedelta(days=settings.urgent_days)) if daily else timedelta(),
         last=min(lead, timedelta(days=settings.pause_days)) if daily else timedelta(),
         login=days,
+        login_urgent=timedelta(days=settings.urgent_days),
+        login_last=timedelta(days=settings.pause_days),
         attempts=settings.attempts,
         retry=settings.retry if daily else min(settings.retry, lead / settings.attempts),
         then=_A_DAY if daily else settings.retry,
@@ -152,7 +165,11 @@ def is_renewable(token: Token, traits: Traits, now: datetime) -> bool:
         return False
     if traits.one_token:
         return token.expires_at is None or token.expires_at > now
-    return token.has_refresh and (token.refresh_expires_at is None or token.refresh_expires_at > now)
+    if not token.has_refresh or token.refresh_expires_at is None:
+        return token.has_refresh
+    if traits.deadline and token.expires_at is not None and token.refresh_expires_at < token.expires_at + WORTHWHILE:
+        return False
+    return token.refresh_expires_at > now
 
 
 def place_of(token: Token, ladder: Ladder, traits: Traits, now: datetime) -> Place:
@@ -189,7 +206,8 @@ def _by_deadline(token: Token, ladder: Ladder, traits: Traits, now: datetime) ->
     if not traits.deadline or token.refresh_expires_at is None:
         return NOWHERE
     left = token.refresh_expires_at - now
-    for bound, step in ((ladder.last, Step.LAST), (ladder.urgent, Step.URGENT), (ladder.login, Step.RECONNECT)):
+    steps = ((ladder.login_last, Step.LAST), (ladder.login_urgent, Step.URGENT), (ladder.login, Step.RECONNECT))
+    for bound, step in steps:
         if left <= bound:
             return Place(step, login=True, client=True)
     return NOWHERE
@@ -199,8 +217,9 @@ def try_at(token: Token, ladder: Ladder, traits: Traits, daily: Daily, now: date
     """When it is refreshed next, maybe in the past; None: it need not be, or cannot be without its owner."""
     if token.disabled or token.expires_at is None or not is_renewable(token, traits, now):
         return None
+    lead, retry = _pace_of(token, ladder)
     if token.attempts == 0:
-        moment = token.expires_at - ladder.lead
+        moment = token.expires_at - lead
         if traits.minimum_age and token.issued_at is not None:
             moment = max(moment, token.issued_at + traits.minimum_age)
         if ladder.daily and token.expires_at - now > ladder.urgent:
@@ -208,12 +227,20 @@ def try_at(token: Token, ladder: Ladder, traits: Traits, daily: Daily, now: date
     elif token.tried_at is None:
         moment = now
     elif token.attempts < ladder.attempts:
-        moment = token.tried_at + ladder.retry
+        moment = token.tried_at + retry
     elif ladder.daily:
         moment = daily.after(token.tried_at + _SAME_DAY)
     else:
         moment = token.tried_at + ladder.then
     return moment if token.wait_until is None else max(moment, token.wait_until)
+
+
+def _pace_of(token: Token, ladder: Ladder) -> tuple[timedelta, timedelta]:
+    """How long before its end it is tried, and from one try to the next: less, where it lives shorter than usual."""
+    if ladder.daily or token.issued_at is None or token.expires_at is None or token.issued_at >= token.expires_at:
+        return ladder.lead, ladder.retry
+    lead = min(ladder.lead, (token.expires_at - token.issued_at) * _MOST)
+    return lead, min(ladder.retry, lead / ladder.attempts)
 
 
 def look_at(token: Token, ladder: Ladder, traits: Traits, daily: Daily, now: datetime) -> datetime | None:
@@ -238,8 +265,8 @@ def _crossings(token: Token, ladder: Ladder, traits: Traits, daily: Daily, now: 
         yield token.expires_at
     if traits.deadline and token.refresh_expires_at is not None:
         yield daily.after(token.refresh_expires_at - ladder.login)
-        yield daily.after(token.refresh_expires_at - ladder.urgent)
-        yield token.refresh_expires_at - ladder.last
+        yield daily.after(token.refresh_expires_at - ladder.login_urgent)
+        yield token.refresh_expires_at - ladder.login_last
 
 
 def level_of(token: Token, ladder: Ladder, traits: Traits, now: datetime) -> Level | None:

@@ -44,6 +44,8 @@ class Rule:
     lead_at: datetime
     near_at: datetime
     login_at: datetime
+    login_urgent_at: datetime
+    login_last_at: datetime
     urgent_at: datetime
     last_at: datetime
 
@@ -61,15 +63,16 @@ SOURCE = f"""
 
 _REFUSED = "s.grant_state IN ('dead', 'lost')"
 _RENEWABLE = """(s.grant_state = 'good' AND CASE WHEN r.one_token THEN s.expires_at IS NULL OR s.expires_at > :now
-    ELSE s.refresh IS NOT NULL AND (s.refresh_expires_at IS NULL OR s.refresh_expires_at > :now) END)"""
+    ELSE s.refresh IS NOT NULL AND (s.refresh_expires_at IS NULL OR s.refresh_expires_at > :now
+        AND NOT coalesce(r.deadline AND s.refresh_expires_at < s.expires_at + :worthwhile, false)) END)"""
 _BY_ACCESS = f"""CASE WHEN {_RENEWABLE} AND s.attempts = 0 AND NOT r.held THEN 0
     WHEN s.expires_at <= :now THEN 4
     WHEN (s.grant_state = 'dead' AND r.one_token) OR s.expires_at <= r.last_at THEN 3
     WHEN s.expires_at <= r.urgent_at THEN 2
     WHEN {_REFUSED} OR (NOT {_RENEWABLE} AND s.expires_at <= r.near_at) OR s.attempts >= r.attempts THEN 1
     ELSE 0 END"""
-_BY_DEADLINE = """CASE WHEN NOT r.deadline THEN 0 WHEN s.refresh_expires_at <= r.last_at THEN 3
-    WHEN s.refresh_expires_at <= r.urgent_at THEN 2
+_BY_DEADLINE = """CASE WHEN NOT r.deadline THEN 0 WHEN s.refresh_expires_at <= r.login_last_at THEN 3
+    WHEN s.refresh_expires_at <= r.login_urgent_at THEN 2
     WHEN s.refresh_expires_at <= r.login_at THEN 1 ELSE 0 END"""
 
 HEIGHT = f"""CASE WHEN r.key IS NULL OR a.disabled_at IS NOT NULL OR s.grant_state = '' THEN 0
@@ -94,7 +97,9 @@ def parameters(session: Session, connecting: Connecting, now: datetime) -> dict[
 def given(known: Iterator[Rule], now: datetime) -> dict[str, Any]:
     """The rules as columns."""
     found = list(known)
-    return {"now": now} | {f"rule_{name}": [getattr(rule, name) for rule in found] for name in _NAMES}
+    return {"now": now, "worthwhile": core.WORTHWHILE} | {
+        f"rule_{name}": [getattr(rule, name) for rule in found] for name in _NAMES
+    }
 
 
 def rules(
@@ -122,6 +127,8 @@ def _rule(key: str, traits: Traits, ladder: Ladder, *, held: bool, now: datetime
         lead_at=now + ladder.lead,
         near_at=now + (ladder.lead if ladder.daily else ladder.login),
         login_at=now + ladder.login,
+        login_urgent_at=now + ladder.login_urgent,
+        login_last_at=now + ladder.login_last,
         urgent_at=now + ladder.urgent,
         last_at=now + ladder.last,
     )

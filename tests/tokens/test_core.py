@@ -156,6 +156,43 @@ def test_the_tries_of_x_and_reddit_are_a_third_of_their_lead_apart() -> None:
     assert [(NOW + HOUR - moment) // timedelta(minutes=1) for moment in reddit.tries] == [30, 20, 10]
 
 
+def test_an_answer_with_a_shorter_life_than_usual_gets_its_tries_in_it_and_is_not_refreshed_without_end() -> None:
+    end = NOW + 2 * HOUR
+    life = Life("tiktok", good(end, issued_at=NOW)).lived(span=2 * HOUR)
+    assert [(end - moment) // timedelta(minutes=1) for moment in life.tries[:3]] == [90, 60, 30]
+
+
+def test_an_app_cannot_have_its_tokens_refreshed_as_soon_as_they_are_given() -> None:
+    eager = App(name="x", refresh_minutes=100_000)
+    life = Life("x", good(NOW + 2 * HOUR, issued_at=NOW), app=eager).lived(span=2 * HOUR)
+    assert life.tries[0] == NOW + timedelta(minutes=30)
+    assert not life.ladder.daily
+
+
+def test_a_consent_that_ends_on_a_day_is_asked_for_at_ten_three_and_one_days_and_what_it_gave_goes_on() -> None:
+    for platform, life in (("linkedin", 60 * DAY), ("tiktok", DAY)):
+        rules = Life(platform, good(NOW))
+        for days, step in ((11, Step.NONE), (10, Step.RECONNECT), (3, Step.URGENT), (1, Step.LAST), (0, Step.LAST)):
+            token = good(NOW + life / 2, issued_at=NOW - life / 2, refresh_expires_at=NOW + days * DAY)
+            found = core.place_of(token, rules.ladder, rules.traits, NOW)
+            assert (found.step, found.paused) == (step, False)
+            assert (found.login, found.client) == (step is not Step.NONE,) * 2
+
+
+def test_nothing_is_tried_where_the_consent_ends_with_the_token() -> None:
+    life = Life("linkedin", good(at(20, 15), refresh_expires_at=at(20, 15))).lived()
+    assert life.tries == []
+    assert life.told == {
+        Step.RECONNECT: at(11, 9),
+        Step.URGENT: at(18, 9),
+        Step.LAST: at(19, 15),
+        Step.EXPIRED: at(20, 15),
+    }
+    assert life.paused_at == at(19, 15)
+    longer = Life("linkedin", good(at(20, 15), refresh_expires_at=at(30, 15))).lived()
+    assert longer.local[0] == "11 09:00"
+
+
 def test_a_consent_that_is_dead_is_told_at_once_without_a_try_and_pauses_when_its_token_is_of_no_use() -> None:
     dead = {name: Life(name, replace(good(NOW + 20 * DAY), grant=Grant.DEAD)) for name in ("instagram", "linkedin")}
     dead["x"] = Life("x", replace(good(NOW + HOUR, issued_at=NOW - HOUR), grant=Grant.DEAD))
