@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from app.access import scopes
@@ -127,3 +129,12 @@ def test_what_is_somebody_elses_does_not_exist() -> None:
 
 def test_every_scope_is_asked_for_by_some_endpoint() -> None:
     assert set(scopes.ENDPOINTS.values()) == {*KINDS, scopes.ANY_KEY}
+
+
+def test_the_page_names_every_scope_with_its_endpoints() -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "access.md").read_text()
+    rows = {row.split("`")[1]: row for row in page.splitlines() if row.startswith("| `")}
+    assert set(KINDS) <= set(rows)
+    for endpoint, scope in scopes.ENDPOINTS.items():
+        where = page if scope == scopes.ANY_KEY else rows[scope]
+        assert endpoint in where or scope == scopes.ADMISSIONS, endpoint

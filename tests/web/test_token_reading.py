@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,3 +226,22 @@ def test_a_service_sees_how_the_accounts_of_its_scopes_stand(
         for other in (anna.account.key, "instagram/99"):
             assert api.get(f"/api/v1/tokens/{other}", headers=headers).status_code == 403
     assert len(api.get("/api/v1/tokens").json()["tokens"]) == 2
+
+
+def test_the_example_on_the_page_keeps_a_token_until_there_is_a_newer_one(
+    api: TestClient, scene: Scene, anna: Held
+) -> None:
+    page = Path(__file__).parent.parent.parent / "docs" / "token-reading.md"
+    names: dict[str, Any] = {}
+    exec(page.read_text().split("```python\n")[1].split("```")[0], names)
+    tokens = names["Tokens"]("http://testserver", "a key")
+    api.headers |= made(api, "publisher", "tokens:read", "timeline:read:tokens")
+    tokens._http = api
+    first = tokens.get(anna.account.key, "publish post")
+    assert tokens.get(anna.account.key, "publish post") == first
+    assert scene.attend(anna, force=True).outcome == "refreshed"
+    seen = tokens.follow("2026-01-01T00:00:00Z")
+    assert tokens.get(anna.account.key, "publish post") != first
+    assert tokens.follow(seen) == seen
+    with unit_of_work() as uow:
+        assert uow.execute("SELECT count(*) FROM token_reads").scalar_one() == 2
