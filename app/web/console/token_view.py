@@ -12,7 +12,7 @@ from app.tokens.history import said
 from app.web.console.figures import GLYPHS
 from app.web.console.limits_view import LimitRow, limit_row
 from app.web.console.moments import Moment, moment, parse
-from app.web.console.tokens_view import TokenRow, coming, left, row, words
+from app.web.console.tokens_view import TokenRow, coming, left, row, tries, words
 
 _SENT = {"sent": "ok", "failed": "bad", "waiting": "warn", "sending": "warn", "dropped": "calm"}
 _TROUBLE = ("failed", "dead", "lost", "paused")
@@ -176,7 +176,7 @@ def _refreshed(ladder: Ladder) -> str:
 
 def _tried(given: Mapping[str, Any], ladder: Ladder) -> str:
     if given["attempts"]:
-        return f"{given['attempts']} of {ladder.attempts} tries failed"
+        return f"{tries(given['attempts'], ladder.attempts)} tries failed"
     return f"{ladder.attempts} tries in all, {ladder.retry / timedelta(minutes=1):g} minutes apart"
 
 
@@ -211,7 +211,7 @@ def _about(given: Mapping[str, Any], now: datetime) -> Iterator[tuple[str, str]]
     yield "Next look", "-" if next_at is None else coming(next_at, now)
     if given["failing_since"]:
         yield "Fails since", moment(given["failing_since"], now).text
-    yield "Token", f"the {given['generation']:,}. one" if given["generation"] else "none yet"
+    yield "Generation", f"{given['generation']:,}"
     yield "App", given["app"]
     yield "Allowed", ", ".join(given["scopes"]) or "-"
 
@@ -225,7 +225,7 @@ def _end(value: object, now: datetime) -> str:
 
 def _message(one: Mapping[str, Any], now: datetime) -> Message:
     tone = _SENT.get(one["state"], "calm")
-    tries = f"{one['tries']} tries" if one["tries"] > 1 else ""
+    repeated = f"{one['tries']} tries" if one["tries"] > 1 else ""
     return Message(
         step=words(one["step"]),
         channel=one["channel"],
@@ -234,7 +234,7 @@ def _message(one: Mapping[str, Any], now: datetime) -> Message:
         tone=tone,
         glyph=GLYPHS[tone],
         at=moment(one["sent_at"] or one["created_at"], now),
-        why=", ".join(part for part in (words(one["error"]), tries) if part),
+        why=", ".join(part for part in (words(one["error"]), repeated) if part),
     )
 
 

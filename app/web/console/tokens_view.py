@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from app.infra.words import duration
 from app.tokens.apps_state import AppState
 from app.tokens.levels import DISABLED, LEVELS, UNCONNECTED
 from app.web.console.charts import share
@@ -162,20 +161,31 @@ def row(level: str, given: Mapping[str, Any], now: datetime) -> TokenRow:
         href=href_of(given["platform"], given["account"]),
         name=given["name"],
         tenant=given["tenant"],
-        state=_STATES.get(given["state"], given["state"]),
+        state=_state(level, given["state"]),
         tone=tone,
         glyph=GLYPHS[tone],
         why="; ".join(part for part in (paused, reason) if part),
         left="-" if is_off else left(expires_at, now),
         width=_width(issued_at, expires_at, now) if not is_off else None,
         refreshed=moment(given["refreshed_at"], now),
-        tries=f"{given['attempts']} of {given['attempts_most']}" if given["attempts"] else "",
+        tries=tries(given["attempts"], given["attempts_most"]),
         next_look="-" if next_at is None or is_off else coming(next_at, now),
     )
 
 
+def _state(level: str, state: str) -> str:
+    return "ends soon" if state == "good" and level == "expiring_soon" else _STATES.get(state, state)
+
+
+def tries(failed: int, most: int | None) -> str:
+    """`2 of 3`; after those, one a day, just how many."""
+    if not failed:
+        return ""
+    return f"{failed}" if most is None or failed > most else f"{failed} of {most}"
+
+
 def left(expires_at: datetime | None, now: datetime) -> str:
-    """`12 days`, `3 h 2 min`; said in words where it has ended, or never does."""
+    """`12 days`, `3 h`; said in words where it has ended, or never does."""
     if expires_at is None:
         return "no end known"
     seconds = (expires_at - now).total_seconds()
@@ -185,12 +195,15 @@ def left(expires_at: datetime | None, now: datetime) -> str:
 
 
 def span(seconds: float) -> str:
-    """In one unit where it is days."""
-    return f"{seconds / 86_400:.0f} days" if seconds >= 172_800 else duration(max(seconds, 1))
+    """In one unit, because it is stale at once; never more than it is."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
 
 
 def coming(at: datetime, now: datetime) -> str:
-    """`in 3 h 2 min`; `now` for what is due."""
+    """`in 3 h`; `now` for what is due."""
     seconds = (at - now).total_seconds()
     return f"in {span(seconds)}" if seconds > 0 else "now"
 

@@ -1,0 +1,76 @@
+"""/api/v1/tokens/report, /success and /{platform}/{account}/history."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from app import clock
+from tests.health.catalogs import use
+from tests.tokens.rows import Kept, happened, keep, remember
+
+PATH = "/api/v1/tokens"
+NOW = clock.now()
+SHOP = Kept("1784", token={"expires_at": NOW + timedelta(days=50)})
+
+
+@pytest.fixture
+def tokens(client: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    use(monkeypatch, home, '[services.redis]\nkind = "redis"\n')
+    keep(SHOP)
+    remember([happened(SHOP, "failed", NOW, "no_answer", duration_ms=9, attempt=1)])
+    remember(happened(SHOP, "refreshed", NOW + timedelta(milliseconds=one), duration_ms=9) for one in range(1, 4))
+    return client
+
+
+def test_the_report_is_json_and_text(tokens: TestClient) -> None:
+    answer = tokens.get(f"{PATH}/report")
+    found = answer.json()
+    assert list(found)[:4] == ["date", "tokens_checked", "status", "actions"]
+    assert found["status"] == {"healthy": 1, "expiring_soon": 0, "critical": 0}
+    assert [item["action"] for item in found["actions"]] == ["retry", "refreshed"]
+    told = [
+        tokens.get(f"{PATH}/report", params={"format": "text", "tenant": "acme"}),
+        tokens.get(f"{PATH}/report", params={"tenant": "acme"}, headers={"Accept": "text/plain"}),
+    ]
+    for one in told:
+        assert one.headers["content-type"].startswith("text/plain")
+        assert one.text.startswith(f"Tokens of acme on {found['date']} (UTC)\n")
+    assert tokens.get(f"{PATH}/report", params={"date": "yesterday"}).json()["tokens_checked"] is None
+
+
+def test_a_report_of_no_day_is_refused(tokens: TestClient) -> None:
+    answer = tokens.get(f"{PATH}/report", params={"date": "tomorrow"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "date"
+
+
+def test_success_is_filtered(tokens: TestClient) -> None:
+    found = tokens.get(f"{PATH}/success").json()
+    assert (found["tries"], found["succeeded"], found["share"], found["days"]) == (4, 3, 0.75, 7)
+    assert found["by_reason"] == [{"reason": "no_answer", "outcome": "failed", "tries": 1}]
+    assert len(found["by_day"]) == 7
+    assert tokens.get(f"{PATH}/success", params={"platform": "x", "days": 90}).json()["tries"] == 0
+    assert tokens.get(f"{PATH}/success", params={"days": 0}).status_code == 422
+
+
+def test_history_is_read_page_by_page(tokens: TestClient) -> None:
+    path, kinds, cursor = f"{PATH}/instagram/1784/history", list[str](), None
+    while True:
+        page = tokens.get(path, params={"limit": 3} | ({"cursor": cursor} if cursor else {})).json()
+        kinds += [entry["kind"] for entry in page["history"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert kinds == ["refreshed", "refreshed", "refreshed", "failed"]
+    assert page["account"] == "instagram/1784"
+    assert page["history"][0]["facts"] == {"attempt": 1, "duration_ms": 9}
+    assert tokens.get(f"{PATH}/instagram/nobody/history").status_code == 404
+
+
+def test_strangers_see_nothing(stranger: TestClient) -> None:
+    for path in ("report", "success", "instagram/1784/history"):
+        assert stranger.get(f"{PATH}/{path}").status_code == 401
