@@ -14,8 +14,6 @@ from app.catalog import Tokens as Settings
 from app.tokens.provider import Traits
 
 _A_DAY = timedelta(days=1)
-_SAME_DAY = timedelta(hours=12)
-"""The try of the next day is at its daily time, which is never less than this after the one before."""
 _MOST = 0.75
 """Share of a short life in which it is refreshed: with more of it, each refresh would be due at once again."""
 WORTHWHILE = timedelta(minutes=1)
@@ -229,7 +227,7 @@ def try_at(token: Token, ladder: Ladder, traits: Traits, daily: Daily, now: date
     elif token.attempts < ladder.attempts:
         moment = token.tried_at + retry
     elif ladder.daily:
-        moment = daily.after(token.tried_at + _SAME_DAY)
+        moment = daily.after(token.tried_at + ladder.retry)
     else:
         moment = token.tried_at + ladder.then
     return moment if token.wait_until is None else max(moment, token.wait_until)
