@@ -23,7 +23,7 @@ def tokens(smm: Smm, home: Path, monkeypatch: pytest.MonkeyPatch) -> Smm:
     shop = Kept("1784", token={"expires_at": now + timedelta(days=50)})
     keep(shop)
     end = now + timedelta(days=60)
-    remember([happened(shop, "failed", now - timedelta(seconds=1), "no_answer", by="person:ann", duration_ms=9)])
+    remember([happened(shop, "failed", now - timedelta(milliseconds=1), "no_answer", by="person:ann", duration_ms=9)])
     remember([happened(shop, "refreshed", now, duration_ms=9, expires_at=end, channels=["a", "b"])])
     return smm
 

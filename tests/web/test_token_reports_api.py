@@ -13,16 +13,16 @@ from tests.health.catalogs import use
 from tests.tokens.rows import Kept, happened, keep, remember
 
 PATH = "/api/v1/tokens"
-NOW = clock.now()
-SHOP = Kept("1784", token={"expires_at": NOW + timedelta(days=50)})
 
 
 @pytest.fixture
 def tokens(client: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     use(monkeypatch, home, '[services.redis]\nkind = "redis"\n')
-    keep(SHOP)
-    remember([happened(SHOP, "failed", NOW, "no_answer", duration_ms=9, attempt=1)])
-    remember(happened(SHOP, "refreshed", NOW + timedelta(milliseconds=one), duration_ms=9) for one in range(1, 4))
+    now = clock.now()
+    shop = Kept("1784", token={"expires_at": now + timedelta(days=50)})
+    keep(shop)
+    remember([happened(shop, "failed", now, "no_answer", duration_ms=9, attempt=1)])
+    remember(happened(shop, "refreshed", now + timedelta(milliseconds=one), duration_ms=9) for one in range(1, 4))
     return client
 
 

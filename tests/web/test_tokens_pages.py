@@ -26,7 +26,11 @@ SEALED = b"ciphertext of nobody's business"
 
 
 def kept(name: str, days: float, now: datetime, platform: str = "instagram", **token: Any) -> Kept:
-    given = {"issued_at": now - 50 * DAY, "expires_at": now + days * DAY, "refreshed_at": now - 50 * DAY}
+    given: dict[str, Any] = {
+        "issued_at": now - 50 * DAY,
+        "expires_at": now + days * DAY,
+        "refreshed_at": now - 50 * DAY,
+    }
     given |= {"next_at": now + timedelta(hours=5), "access": SEALED, "refresh": SEALED}
     return Kept(name, platform=platform, name=f"shop <{name}>", token=given | token)
 
