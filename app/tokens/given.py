@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from app.catalog import Catalog, did_you_mean
 from app.errors import Invalid, Misconfigured, Problem
-from app.infra.secret import Secret
 from app.infra.text import storable
 from app.notify import specs
 from app.tokens import given_times as times
-from app.tokens.provider import LONGEST_TOKEN, Tokens
+from app.tokens.given_reading import SECRETS, Reading
+from app.tokens.provider import Tokens
 from app.tokens.providers import platforms
 
-SECRETS = ("access_token", "refresh_token")
 TIMES = ("expires_at", "expires_in", "issued_at", "refresh_expires_at")
 TOKEN = (*SECRETS, *TIMES, "scopes", "token_type")
 CHANGEABLE = ("name", "app", "contacts", "telegram", "email")
 FIELDS = ("tenant", "platform", "account", *CHANGEABLE, *TOKEN)
 """Names of what can be given: members of a body, columns of a file."""
 
-LONGEST = 200
 MOST_CONTACTS = 20
-MOST_SCOPES = 100
-
-_TOKEN = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_TOKEN}}}")
-_SCOPE = re.compile(r"[\x21-\x7e]{1,200}")
-_BLANK = re.compile(r"[\s,]+")
-_CONTACT = re.compile(r"[;\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +43,6 @@ class Wanted:
         return f"{self.platform}/{self.external_id}"
 
 
-def hidden(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with every token a Secret: the first thing that is done to what came in."""
-    return {name: Secret(value) if name in SECRETS and isinstance(value, str) else value
-            for name, value in given.items()}  # fmt: skip
-
-
 def split(key: str) -> tuple[str, str]:
     """Platform and account of PLATFORM/ACCOUNT. Raises Invalid."""
     platform, slash, external_id = key.partition("/")
@@ -76,7 +61,7 @@ class Checker:
 
     def account(self, given: Mapping[str, Any]) -> Wanted:
         """A whole account, with its token where there is one. Raises Invalid."""
-        reading = _Reading(given, FIELDS)
+        reading = Reading(given, FIELDS)
         tenant, platform, account = reading.tenant(), reading.platform(), reading.account()
         name, app = reading.text("name"), self._app(reading, platform)
         contacts, tokens = self._contacts(reading), self._tokens(reading, platform, required=False)
@@ -86,7 +71,7 @@ class Checker:
     def changes(self, platform: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Fields of an account that shall be others: `name`, `app`, `contacts`. Raises Invalid."""
         sealed = {field for field in ("tenant", "platform", "account") if field in given}
-        reading = _Reading({name: value for name, value in given.items() if name not in sealed}, CHANGEABLE)
+        reading = Reading({name: value for name, value in given.items() if name not in sealed}, CHANGEABLE)
         for field in sorted(sealed):
             reading.wrong(field, "cannot be changed: a token is sealed for it; remove the account and add it anew")
         found: dict[str, Any] = {}
@@ -103,13 +88,13 @@ class Checker:
 
     def token(self, platform: str, given: Mapping[str, Any]) -> Tokens:
         """A token by itself. Raises Invalid."""
-        reading = _Reading(given, TOKEN)
+        reading = Reading(given, TOKEN)
         tokens = self._tokens(reading, platform, required=True)
         reading.conclude("token")
         assert tokens is not None  # noqa: S101 - without one there is a problem
         return tokens
 
-    def _app(self, reading: _Reading, platform: str) -> str | None:
+    def _app(self, reading: Reading, platform: str) -> str | None:
         name = reading.text("app")
         if name and platform and self._catalog.connecting.app_of(platform, name) is None:
             fitting = [app.name for app in self._catalog.connecting.apps.values() if app.at == platform]
@@ -117,7 +102,7 @@ class Checker:
             reading.wrong("app", f"is no [apps.NAME] of {platform}{known}{did_you_mean(name, fitting)}")
         return name
 
-    def _contacts(self, reading: _Reading) -> tuple[dict[str, str], ...] | None:
+    def _contacts(self, reading: Reading) -> tuple[dict[str, str], ...] | None:
         found = [self._contact(reading, where, one) for where, one in reading.contacts()]
         found += [self._by_kind(reading, kind) for kind in ("telegram", "email")]
         kept = [one for one in found if one is not None]
@@ -126,7 +111,7 @@ class Checker:
         unique = {(one["channel"], one.get("to")): one for one in kept}
         return tuple(unique.values()) if kept or reading.has("contacts") else None
 
-    def _by_kind(self, reading: _Reading, kind: str) -> dict[str, str] | None:
+    def _by_kind(self, reading: Reading, kind: str) -> dict[str, str] | None:
         """`telegram` and `email` are addresses on the channel of that kind."""
         to = reading.text(kind, most=320)
         if not to:
@@ -140,7 +125,7 @@ class Checker:
             return None
         return self._contact(reading, kind, {"channel": channels[0], "to": to})
 
-    def _contact(self, reading: _Reading, where: str, one: object) -> dict[str, str] | None:
+    def _contact(self, reading: Reading, where: str, one: object) -> dict[str, str] | None:
         given = one if isinstance(one, Mapping) else {}
         channel, to = given.get("channel"), given.get("to")
         if not isinstance(channel, str) or not set(given) <= {"channel", "to"} or not isinstance(to, str | None):
@@ -163,7 +148,7 @@ class Checker:
             return None
         return {"channel": channel, "to": to} if to else {"channel": channel}
 
-    def _tokens(self, reading: _Reading, platform: str, *, required: bool) -> Tokens | None:
+    def _tokens(self, reading: Reading, platform: str, *, required: bool) -> Tokens | None:
         access, refresh = reading.secret("access_token"), reading.secret("refresh_token")
         if access is None:
             given = [field for field in TOKEN if reading.has(field) and field != "access_token"]
@@ -179,135 +164,3 @@ class Checker:
             access, refresh, moments.issued_at, moments.expires_at, moments.refresh_expires_at, reading.scopes(),
             reading.text("token_type", most=40) or "",
         )  # fmt: skip
-
-
-class _Reading:
-    """Takes fields out of one input, and collects what is wrong with them."""
-
-    def __init__(self, given: Mapping[str, Any], known: Iterable[str]) -> None:
-        self.problems: list[Problem] = []
-        self._given = hidden(given)
-        for field in self._given.keys() - set(known):
-            self.wrong(storable(str(field), limit=100), f"is not known{did_you_mean(field, known)}")
-
-    def wrong(self, field: str, message: str) -> None:
-        """Note that a field is wrong."""
-        self.problems.append(Problem(field, message))
-
-    def is_wrong(self, field: str) -> bool:
-        """Was something said about it already?"""
-        return any(problem.field == field for problem in self.problems)
-
-    def conclude(self, subject: str) -> None:
-        """Raise Invalid where anything was wrong."""
-        if self.problems:
-            raise Invalid(self.problems, subject=subject)
-
-    def value(self, field: str) -> Any:
-        """As it came; a text that is empty counts as not given."""
-        value = self._given.get(field)
-        value = value.strip() if isinstance(value, str) else value
-        return None if value == "" else value
-
-    def has(self, field: str) -> bool:
-        """Was it given at all?"""
-        value = self.value(field)
-        return value is not None and not (isinstance(value, Secret) and not value)
-
-    def text(self, field: str, *, required: bool = False, most: int = LONGEST) -> str | None:
-        """One line."""
-        value = self.value(field)
-        if value is None:
-            if required:
-                self.wrong(field, "is needed")
-            return None
-        if not isinstance(value, str):
-            self.wrong(field, "must be a text")
-        elif len(value) > most:
-            self.wrong(field, f"must be at most {most} characters long")
-        elif storable(value) != value or any(ord(letter) < 32 or letter in "\x7f\x85\u2028\u2029" for letter in value):
-            self.wrong(field, "must be one line of text without control characters")
-        else:
-            return value
-        return None
-
-    def tenant(self) -> str:
-        """A client's name, as calls and operations name it."""
-        return self._name("tenant")
-
-    def account(self) -> str:
-        """The platform's id of it, which is part of paths."""
-        number = self._given.get("account")
-        if isinstance(number, int) and not isinstance(number, bool):
-            self._given["account"] = str(number)
-        found = self._name("account")
-        if "/" in found or any(letter.isspace() for letter in found) or found in (".", ".."):
-            self.wrong("account", "must be the platform's id of it, without blanks and slashes")
-        return found
-
-    def _name(self, field: str) -> str:
-        found = self.text(field, required=True) or ""
-        if found and not found.isprintable():
-            self.wrong(field, "must be printable text")
-        return found
-
-    def platform(self) -> str:
-        """One whose tokens are kept."""
-        found = self.text("platform", required=True) or ""
-        if found and found not in platforms():
-            self.wrong("platform", f"is none of {', '.join(platforms())}{did_you_mean(found, platforms())}")
-            return ""
-        return found
-
-    def secret(self, field: str) -> Secret | None:
-        """A token, which nobody gets to see."""
-        value = self.value(field)
-        if value is None:
-            return None
-        if not isinstance(value, Secret):
-            self.wrong(field, "must be a text")
-            return None
-        clean = Secret(value.reveal().strip())
-        if not clean:
-            return None
-        if len(clean) > LONGEST_TOKEN:
-            self.wrong(field, f"must be at most {LONGEST_TOKEN} characters long")
-        elif _TOKEN.fullmatch(clean.reveal()) is None:
-            self.wrong(field, "must be visible ASCII characters without blanks")
-        else:
-            return clean
-        return None
-
-    def scopes(self) -> tuple[str, ...]:
-        """Names separated by blanks or commas, or a list of them."""
-        value = self.value("scopes")
-        if value is None:
-            return ()
-        names = _BLANK.split(value) if isinstance(value, str) else value
-        if not isinstance(names, list | tuple) or len(names) > MOST_SCOPES:
-            self.wrong("scopes", f"must be at most {MOST_SCOPES} names, separated by blanks")
-            return ()
-        if not all(isinstance(name, str) and (name == "" or _SCOPE.fullmatch(name)) for name in names):
-            self.wrong("scopes", "must be names without blanks, of visible ASCII characters")
-            return ()
-        return tuple(dict.fromkeys(name for name in names if name))
-
-    def contacts(self) -> list[tuple[str, object]]:
-        """Each with its place: a list of them, or `CHANNEL:ADDRESS; CHANNEL:ADDRESS`."""
-        value = self.value("contacts")
-        if value is None:
-            return []
-        if isinstance(value, str):
-            return [("contacts", _contact(part)) for part in _CONTACT.split(value) if part.strip()]
-        if isinstance(value, list | tuple):
-            return [
-                (f"contacts.{place}", _contact(one) if isinstance(one, str) else one)
-                for place, one in enumerate(value)
-            ]  # fmt: skip
-        self.wrong("contacts", 'must be a list of {"channel": NAME, "to": ADDRESS}')
-        return []
-
-
-def _contact(written: str) -> dict[str, str]:
-    channel, _, to = written.strip().partition(":")
-    return {"channel": channel.strip(), **({"to": to.strip()} if to.strip() else {})}

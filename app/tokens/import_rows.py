@@ -12,7 +12,8 @@ from typing import Any
 from app.catalog import did_you_mean
 from app.errors import Invalid, Problem
 from app.infra.text import storable
-from app.tokens.given import FIELDS, hidden
+from app.tokens.given import FIELDS
+from app.tokens.given_reading import hidden
 
 CSV, JSON, LINES = "text/csv", "application/json", "application/x-ndjson"
 CONTENT_TYPES = {

@@ -63,8 +63,8 @@ def test_a_dry_run_says_what_would_be_and_the_same_file_again_changes_nothing(ke
     assert kept.sql("SELECT count(*) AS n FROM accounts")[0].n == 0
     assert counts(bring_in(rows)) == (2, 0, 0, 0, 0)
     before = kept.sql("SELECT * FROM token_status ORDER BY account_id")
-    for more in ({}, {"replace": True}):
-        assert counts(bring_in(rows, **more)) == (0, 0, 0, 2, 0)
+    for replace in (False, True):
+        assert counts(bring_in(rows, replace=replace)) == (0, 0, 0, 2, 0)
     assert kept.sql("SELECT * FROM token_status ORDER BY account_id") == before
     assert kept.sql("SELECT count(*) AS n FROM token_history")[0].n == 4
     assert counts(bring_in("\n".join(json.dumps(row) for row in [*rows, 5]) + "\n{", LINES)) == (0, 0, 0, 2, 2)

@@ -12,6 +12,7 @@ from app.errors import Conflict, Invalid
 from app.infra import crypto
 from app.infra.crypto import Damaged, KeyMissing
 from app.infra.db import read_only, unit_of_work
+from app.infra.secret import Secret
 from app.jobs import spec, worker
 from app.tokens import envelope, keys_in_use, rewrapping
 from app.tokens.keyring import keyring
@@ -37,7 +38,7 @@ def uses() -> dict[str, tuple[int, int, int, bool, bool]]:
 
 def begin_login(kept: Ledger, account: str) -> None:
     found = held(account).account
-    sealed = envelope.seal(keyring(), found.place, "verifier", 0, crypto.Secret("v3rifier"))
+    sealed = envelope.seal(keyring(), found.place, "verifier", 0, Secret("v3rifier"))
     kept.sql(
         "INSERT INTO token_connects (id, account_id, state_hash, browser_hash, verifier, key_id, expires_at)"
         " VALUES (gen_random_uuid(), :id, :hash, '', :data, :key, now() + interval '10 minutes')",
@@ -177,11 +178,11 @@ def test_the_job_goes_on_in_another_one_where_it_takes_long(kept: Ledger, monkey
         worker.run(claimed, spec.get(claimed.task), tokens_keys.rewrap)
 
     run()
-    assert kept.get(job).result["finished"] is False
+    assert (kept.get(job).result or {})["finished"] is False
     [job] = [row.id for row in kept.sql("SELECT id FROM jobs WHERE task = :task", task=rewrapping.REWRAP)]
     monkeypatch.setattr(tokens_keys, "SECONDS", 60.0)
     run()
-    result = kept.get(job).result
+    result = kept.get(job).result or {}
     assert (result["finished"], result["rewrapped_so_far"], held("3").status.key_id) == (True, 3, "k2")
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from httpx import Response
 from starlette.testclient import TestClient
 
 from app.tokens import rewrapping, sweeping
@@ -25,10 +24,10 @@ class Accounts:
     def __init__(self, client: TestClient) -> None:
         self.client = client
 
-    def send(self, method: str, path: str, body: Any = None, **more: Any) -> Response:
+    def send(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         if body is not None:
             more["content"] = body if isinstance(body, str | bytes) else json.dumps(body)
-        answer: Response = self.client.request(method, path, **more)
+        answer = self.client.request(method, path, **more)
         assert CANARY not in answer.text
         return answer
 
@@ -40,7 +39,7 @@ def api(client: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch) -> Acco
     return Accounts(client)
 
 
-def fields(answer: Response) -> list[str]:
+def fields(answer: Any) -> list[str]:
     return [one["field"] for one in answer.json()["errors"]]
 
 

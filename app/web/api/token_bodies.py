@@ -9,7 +9,8 @@ from pydantic import Field, SecretStr
 
 from app.catalog import Contact
 from app.errors import Invalid, Problem
-from app.tokens.given import LONGEST, MOST_CONTACTS, hidden
+from app.tokens.given import MOST_CONTACTS
+from app.tokens.given_reading import LONGEST, hidden
 from app.tokens.import_rows import CSV, JSON, LINES
 from app.tokens.provider import LONGEST_TOKEN
 from app.web.api.alert_bodies import Body
