@@ -10,6 +10,7 @@ from uuid import UUID
 
 from app import signals
 from app.errors import Conflict, Misconfigured, Permanent, Transient
+from app.infra.secret import Secret
 from app.jobs.worker import JobContext
 from tasks.base import job
 
@@ -97,3 +98,11 @@ def heard(ctx: JobContext, *, signal_id: UUID) -> None:
         signal = signals.load(uow.session, signal_id)
         if signals.is_news(uow, "tests.heard", signal):
             uow.execute("INSERT INTO effects (job, note) VALUES (:job, :note)", job=ctx.id, note=signal.kind)
+
+
+@job("tests.holds_a_token", max_attempts=1)
+def holds_a_token(_ctx: JobContext, *, token: str) -> None:
+    """Fail with a secret at hand, in clear and not; it begins as every token of the tests does."""
+    secret = Secret(f"canary-{token}")
+    sent = {"access_token": secret.reveal()}
+    raise RuntimeError(f"refused {secret} after {len(sent)} try")
