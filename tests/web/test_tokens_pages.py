@@ -26,12 +26,8 @@ SEALED = b"ciphertext of nobody's business"
 
 
 def kept(name: str, days: float, now: datetime, platform: str = "instagram", **token: Any) -> Kept:
-    given: dict[str, Any] = {
-        "issued_at": now - 50 * DAY,
-        "expires_at": now + days * DAY,
-        "refreshed_at": now - 50 * DAY,
-    }
-    given |= {"next_at": now + timedelta(hours=5), "access": SEALED, "refresh": SEALED}
+    given: dict[str, Any] = {"expires_at": now + days * DAY, "next_at": now + timedelta(hours=5)}
+    given |= dict.fromkeys(("issued_at", "refreshed_at"), now - 50 * DAY) | dict.fromkeys(("access", "refresh"), SEALED)
     return Kept(name, platform=platform, name=f"shop <{name}>", token=given | token)
 
 
