@@ -127,6 +127,7 @@ SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "tokens.resumed": ("tasks.admission.on_token",),
     "admission.token_refused": ("tasks.tokens.on_platform_error",),
     "admission.platform_error": ("tasks.tokens.on_platform_error",),
+    "tokens.connect_*": ("tasks.alerts.on_signal",),
     "tokens.telling_failed": ("tasks.alerts.on_signal",),
     "tokens.told": ("tasks.alerts.on_signal",),
     "tokens.app_*": ("tasks.alerts.on_signal",),

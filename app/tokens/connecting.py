@@ -21,11 +21,13 @@ from app.tokens.logins import Login
 from app.tokens.rows import Account, Held
 
 BY = "owner (link)"
-FAILED = "tokens.connect_failed"
+FAILED, OVER = "tokens.connect_failed", "tokens.connect_over"
 CALLBACK = f"{PREFIX}callback"
 
 _LONGEST_CODE = 4096
 _TELL_AGAIN = timedelta(hours=1)
+_OPEN = timedelta(days=2)
+"""How long an alert about a failure may last."""
 _TOLD = frozenset({Outcome.UNAVAILABLE, Outcome.TROUBLE, Outcome.REFUSED, Outcome.WRONG_ACCOUNT, Outcome.INCOMPLETE})
 """Outcomes that staff should know of."""
 
@@ -167,6 +169,8 @@ def _store(uow: UnitOfWork, login: Login, found: Consent, *, now: datetime) -> N
         raise NotFound("the account was removed meanwhile")
     _working(held.account)
     storing.put(uow, held, found.tokens, kind=storing.CONNECTED, by=BY, now=now)
+    if _failed_lately(uow, held.account, now, _OPEN):
+        signals.record(uow, OVER, held.account.subject, labels=held.account.labels)
     apps_state.answered(uow, found.app)
     logins.conclude(uow, login.id, Outcome.CONNECTED)
 
@@ -196,7 +200,12 @@ def _tell(uow: UnitOfWork, account: Account, failure: Failure, *, now: datetime)
     )
     if failure.outcome not in _TOLD:
         return
-    lately = signals.timeline(uow.session, subject=account.subject, kind=FAILED, since=now - _TELL_AGAIN, limit=20)
-    if all(signal.facts.get("reason") != failure.reason for signal in lately):
+    if failure.reason not in _failed_lately(uow, account, now, _TELL_AGAIN):
         facts = {"outcome": failure.outcome.value, "reason": failure.reason, "detail": failure.detail}
         signals.record(uow, FAILED, account.subject, labels=account.labels, facts=facts)
+
+
+def _failed_lately(uow: UnitOfWork, account: Account, now: datetime, within: timedelta) -> set[str]:
+    """Reasons that staff learnt of."""
+    found = signals.timeline(uow.session, subject=account.subject, kind=FAILED, since=now - within, limit=20)
+    return {str(signal.facts.get("reason")) for signal in found}

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 
-import celeryconfig
 from app import signals
 from app.alerts import routes, rules
 from app.alerts.rules import End, Raise
 from app.signals import Signal
 from app.tokens import telling
 from app.tokens.core import Step
+from tasks.celery import compose
 from tests.alerts.test_alert_catalogue import shipped
 
 AT = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -108,7 +108,16 @@ def test_a_client_who_was_not_told_is_as_bad_as_the_number_of_other_ways(severit
     assert "chat not found" in made.annotations["description"]
 
 
-OF_AN_ACCOUNT = {"SMM_ConnectorTokenExpiry", "SMM_TokenReconnectNeeded", "SMM_TokenRefreshFailed", "SMM_ClientNotTold"}
+def test_a_login_that_fails_is_an_alert_where_it_was_for_our_sake() -> None:
+    assert raised(signal("connect_failed", outcome="wrong_account")) == []
+    [made] = raised(signal("connect_failed", outcome="unavailable", reason="no_client_id", detail="it has none"))
+    assert (made.name, made.severity, receiver(made)) == ("SMM_ClientLoginFailed", "error", "connectors")
+
+
+OF_AN_ACCOUNT = {
+    "SMM_ConnectorTokenExpiry", "SMM_TokenReconnectNeeded", "SMM_TokenRefreshFailed", "SMM_ClientNotTold",
+    "SMM_ClientLoginFailed",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -117,6 +126,7 @@ OF_AN_ACCOUNT = {"SMM_ConnectorTokenExpiry", "SMM_TokenReconnectNeeded", "SMM_To
         ("recovered", OF_AN_ACCOUNT),
         ("removed", OF_AN_ACCOUNT),
         ("told", {"SMM_ClientNotTold"}),
+        ("connect_over", {"SMM_ClientLoginFailed"}),
         ("app_accepted", {"SMM_PlatformAppRefused"}),
         ("platform_sure", {"SMM_PlatformTokensUnanswered"}),
         ("answer_known", {"SMM_PlatformAnswerUnknown"}),
@@ -130,10 +140,10 @@ def test_every_alert_ends_by_itself(kind: str, over: set[str]) -> None:
 
 
 def test_alerting_is_told_of_all_that_its_rules_ask_for_and_not_of_each_refresh() -> None:
-    signals.configure(celeryconfig.SUBSCRIPTIONS)
+    compose()
     asked = {kind for rule in shipped().telling.alerts.values() for kind in (*rule.on, *rule.until)
              if kind.startswith("tokens.")}  # fmt: skip
-    assert len(asked) == 16
+    assert len(asked) == 18
     assert {kind for kind in asked if "tasks.alerts.on_signal" not in signals.handlers_of(kind)} == set()
     for often in ("tokens.refreshed", "tokens.connected", "tokens.paused"):
         assert "tasks.alerts.on_signal" not in signals.handlers_of(often)

@@ -72,6 +72,7 @@ def test_two_steps_lead_to_a_token_of_sixty_days(owner: Owner, instagram: MetaPl
     assert tuple(row) == ("connected", "owner (link)", 1)
     assert told(ledger, "tokens.connected") == ["account:instagram/17841400000000001"]
     assert outcome_of(ledger) == ["connected"]
+    assert told(ledger, connecting.OVER) == []
 
 
 def test_trouble_is_over_with_it(owner: Owner, ledger: Ledger) -> None:
@@ -172,6 +173,7 @@ def test_a_login_as_somebody_else_stores_nothing_and_names_both(
     assert told(ledger, connecting.FAILED) == [owner.account.subject]
     instagram.visitor = "17841400000000001"
     assert owner.connects().outcome is Outcome.CONNECTED, "the link is not used up by that"
+    assert told(ledger, connecting.OVER) == [owner.account.subject]
 
 
 def test_an_account_kept_under_the_apps_own_id_of_it_is_the_same(owner: Owner, instagram: MetaPlatform) -> None:
@@ -213,7 +215,6 @@ def test_a_platform_that_does_not_say_what_was_granted_is_believed() -> None:
         (Fault.ERROR_500, Outcome.TROUBLE),
         (Fault.PAGE_404, Outcome.UNAVAILABLE),
         (Fault.LIMITED, Outcome.TROUBLE),
-        (Fault.RESET, Outcome.TROUBLE),
         (Fault.DEAD, Outcome.REFUSED),
         (Fault.APP, Outcome.UNAVAILABLE),
         (Fault.UNDOCUMENTED, Outcome.UNAVAILABLE),
