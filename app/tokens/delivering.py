@@ -83,7 +83,9 @@ def _begin(ctx: JobContext, message_id: UUID, now: datetime) -> Begun | None:
         return None
     contact, catalog = Contact(row.channel, row.recipient), catalogs.current()
     reason = reason_to_drop(row, held) or ("never_told" if row.step == RESTORED and not row.told else None)
-    if reason is not None:
+    if row.in_flight:  # whoever began it may have lost the job, and still be sending
+        _put_off(ctx, row, messages.IN_FLIGHT_SECONDS)
+    elif reason is not None:
         _drop(ctx, row, reason)
     elif row.behind:
         _put_off(ctx, row, BEHIND_SECONDS)

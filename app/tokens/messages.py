@@ -16,10 +16,13 @@ from app.tokens.telling import RESTORED, TASK
 FORGOTTEN_SECONDS = 120
 """What has been on its way for so long has nobody any more who will say what became of it."""
 
+IN_FLIGHT_SECONDS = 75
+"""More than a try may last (a channel's time-out is 60 at most): who began one longer ago sends nothing any more."""
+
 MOST_PICKED_UP = 500
 
 _LOAD = """
-SELECT m.*, beside.*
+SELECT m.*, m.state = 'sending' AND m.tried_at > now() - make_interval(secs => :in_flight) AS in_flight, beside.*
 FROM token_messages m
 CROSS JOIN LATERAL (
   SELECT coalesce(bool_or(o.state = 'sending' AND o.id < m.id
@@ -36,9 +39,12 @@ WHERE m.id = :id
 
 
 def load(session: Session, message_id: UUID) -> Row[Any] | None:
-    """The message, and of those to the same address about the same account: is an earlier one on its way (`behind`),
-    has one of the climb arrived, for all one knows (`told`), and as what (`reply_to`)."""
-    asked = {"id": message_id, "restored": RESTORED, "forgotten": FORGOTTEN_SECONDS}
+    """The message; is a try of it under way (`in_flight`)? Of those to the same address about the same account: is an
+    earlier one on its way (`behind`), has one of the climb arrived for all one knows (`told`), and as what (`reply_to`)?
+    """
+    asked = {
+        "id": message_id, "restored": RESTORED, "forgotten": FORGOTTEN_SECONDS, "in_flight": IN_FLIGHT_SECONDS,
+    }  # fmt: skip
     return session.execute(text(_LOAD), asked).one_or_none()
 
 

@@ -274,6 +274,9 @@ def test_a_worker_that_is_killed_while_it_sends_leaves_a_message_that_says_it_ma
     assert (box.rows(account)[0].state, box.rows(account)[0].in_doubt) == ("sending", True)
     box.ledger.lapse(job.id)
     assert box.work(message) is None
+    assert len(box.chats.requests) == 1, "it is not known yet that nobody sends it any more"
+    box.sql("UPDATE token_messages SET tried_at = tried_at - interval '2 minutes'")
+    assert box.work(message) is None
     assert [REPEAT in text for text in told(box)] == [False, True]
     assert box.states(account) == [("reconnect", "chat", "sent")]
 
