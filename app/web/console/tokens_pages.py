@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from app import catalog, clock
+from app.access.scopes import EVERYTHING
 from app.admission import limit_reading
 from app.errors import Invalid, NotFound, Transient
 from app.limits.live import Sight
@@ -87,7 +88,7 @@ def _unknown(request: Request) -> HTMLResponse:
 
 def _all(session: Session, now: datetime, filters: Mapping[str, str], cursor: str | None) -> tokens_view.Facts:
     given = {name: value or None for name, value in filters.items()}
-    page = listing.page(session, now=now, limit=ROWS, cursor=cursor, **given)
+    page = listing.page(session, now=now, limit=ROWS, cursor=cursor, reach=EVERYTHING, **given)
     apps = apps_state.read_all(session)
     counts: Counter[str] = Counter()
     for one in listing.counts(session, by="platform", now=page.now, tenant=given["tenant"]):
