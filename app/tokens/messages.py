@@ -40,7 +40,7 @@ WHERE m.id = :id
 
 def load(session: Session, message_id: UUID) -> Row[Any] | None:
     """The message; is a try of it under way (`in_flight`)? Of those to the same address about the same account: is an
-    earlier one on its way (`behind`), has one of the climb arrived for all one knows (`told`), and as what (`reply_to`)?
+    earlier one on its way (`behind`), has one of the climb arrived for all one knows (`told`), as what (`reply_to`)?
     """
     asked = {
         "id": message_id, "restored": RESTORED, "forgotten": FORGOTTEN_SECONDS, "in_flight": IN_FLIGHT_SECONDS,

@@ -102,7 +102,13 @@ def test_what_concerns_many_accounts_is_one_alert(
 
 @pytest.mark.parametrize("severity", ["warning", "error"])
 def test_a_client_who_was_not_told_is_as_bad_as_the_number_of_other_ways(severity: str) -> None:
-    facts = {"severity": severity, "others": 0, "channel": "chat", "error": "chat not found", "step": "urgent"}
+    facts: dict[str, Any] = {
+        "severity": severity,
+        "others": 0,
+        "channel": "chat",
+        "error": "chat not found",
+        "step": "urgent",
+    }
     [made] = raised(signal("telling_failed", **facts))
     assert (made.name, made.severity) == ("SMM_ClientNotTold", severity)
     assert "chat not found" in made.annotations["description"]
