@@ -83,7 +83,7 @@ def test_what_another_version_of_us_signed_is_refused_and_raises_nothing_else(
         connect_links.read(config, token, now=NOW)
 
 
-@effort(max_examples=30)
+@effort(max_examples=20)
 @given(text=st.text(max_size=900))
 def test_nothing_that_is_typed_raises_anything_else(text: str) -> None:
     with pytest.raises(Invalid):

@@ -154,9 +154,9 @@ def test_a_login_lasts_some_minutes(owner: Owner, instagram: MetaPlatform) -> No
     assert owner.returns(owner.begins(link), now=clock.now() + 14 * MINUTE).outcome is Outcome.CONNECTED
 
 
-@pytest.mark.parametrize("state", ["", "x", "A" * 43, "A" * 5000, "\udcff\x01"])
-def test_a_state_that_nobody_made_is_not_known(owner: Owner, state: str) -> None:
-    assert connecting.finish(state, "x.y", code="c", now=clock.now()).outcome is Outcome.UNKNOWN
+def test_a_state_that_nobody_made_is_not_known(owner: Owner) -> None:
+    for state in ("", "x", "A" * 43, "A" * 5000, "\udcff\x01"):
+        assert connecting.finish(state, "x.y", code="c", now=clock.now()).outcome is Outcome.UNKNOWN
 
 
 def test_a_login_as_somebody_else_stores_nothing_and_names_both(
