@@ -16,6 +16,7 @@ from uuid import UUID
 
 from app import clock
 from app.access import keys, store
+from app.access.callers import Role
 from app.access.keys import Key
 from app.errors import Transient
 from app.infra.db import read_within, unit_of_work
@@ -49,9 +50,10 @@ class Found:
 
 
 def read() -> Mapping[bytes, Key]:
-    """All keys that are good now. Raises Transient."""
+    """All keys that are good now. One of a role that only a newer version knows is not among them. Raises Transient."""
     with read_within(WAIT_SECONDS * 2) as session:
-        return {bytes(row.hash): keys.of_row(row) for row in store.read(session, in_use_at=clock.now())}
+        rows = store.read(session, in_use_at=clock.now())
+    return {bytes(row.hash): keys.of_row(row) for row in rows if row.role in list(Role)}
 
 
 def note_use(key_id: UUID) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -153,10 +154,8 @@ def of_row(row: KeyRow) -> Key:
 
 def _readable(texts: Iterable[str]) -> Iterator[Scope]:
     for text in texts:
-        try:
+        with suppress(Invalid):
             yield known.parse(text)
-        except Invalid:
-            log.warning("a key has a scope that is not known here", scope=text)
 
 
 def _problems(name: str, role: str, days: float) -> Iterator[Problem]:
