@@ -38,7 +38,13 @@ def test_ticks_have_a_worker_of_their_own() -> None:
     }
     elsewhere = {task for task, queue in ticks.items() if queue != "tick"}
     # These do the work themselves, for seconds at times; the others only look for it.
-    assert elsewhere <= {"tasks.limits.keep", "tasks.limits.reset", "tasks.admission.release", "tasks.costs.ingest"}
+    assert elsewhere <= {
+        "tasks.limits.keep",
+        "tasks.limits.reset",
+        "tasks.admission.release",
+        "tasks.costs.ingest",
+        "tasks.tokens.sweep",
+    }
 
 
 def test_every_worker_has_a_name_of_its_own() -> None:

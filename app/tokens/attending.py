@@ -17,7 +17,7 @@ from app.infra.crypto import Damaged, KeyMissing
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
 from app.infra.metrics import TOKEN_REFRESH_SECONDS, TOKEN_REFRESHES
-from app.tokens import apps_state, climbing, core, keys_state, pacing, settling, store, storing
+from app.tokens import apps_state, climbing, core, keys_state, pacing, settling, store, storing, unopened
 from app.tokens.asking import Asker
 from app.tokens.climbing import Block, Rules
 from app.tokens.core import Grant
@@ -77,7 +77,9 @@ def check(account_id: uuid.UUID, *, by: str, now: datetime | None = None) -> Acc
     opened = _opened(held)
     if isinstance(opened, Refused):
         with unit_of_work() as uow:
-            keys_state.missing(uow, held.status.key_id, account=held.account.key, reason=opened.reason)
+            found = store.lock(uow, account_id)
+            if found is not None and found.status.generation == held.status.generation:
+                unopened.tell(uow, found, opened.reason, by=by, now=moment)
         return opened
     app = rules.app
     if app is None:
@@ -106,10 +108,12 @@ def _begin(uow: UnitOfWork, account_id: uuid.UUID, *, by: str, force: bool, now:
         return stop
     app = rules.app
     opened = _opened(held)
-    if app is None or isinstance(opened, Refused):
-        reason = opened.reason if isinstance(opened, Refused) else "app_missing"
-        keys_state.missing(uow, status.key_id, account=held.account.key, reason=reason)
-        return settling.hold(uow, held, rules, now=now, block=Block(now + KEY_RETRY), reason=reason)
+    if app is None:
+        return _without_app(uow, held, rules, now=now)
+    if isinstance(opened, Refused):
+        unopened.tell(uow, held, opened.reason, by=by, now=now)
+        block, said = Block(now + KEY_RETRY), opened.detail
+        return settling.hold(uow, held, rules, now=now, block=block, reason=opened.reason, detail=said)
     keys_state.found(uow, status.key_id)
     lease = f"{by}:{uuid.uuid4().hex[:12]}"
     until = now + timedelta(seconds=rules.settings.lease_seconds)

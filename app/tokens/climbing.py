@@ -19,6 +19,8 @@ from app.tokens.store import Account, Status
 
 CLIMBED, RECOVERED = "tokens.climbed", "tokens.recovered"
 PAUSED, RESUMED = "tokens.paused", "tokens.resumed"
+DAMAGED = "damaged"
+"""The reason of a token that does not open although its key is right: staff know of it without any step."""
 RESTORED = "restored"
 """The message that the trouble is over."""
 
@@ -75,7 +77,8 @@ def follow(
     place = core.place_of(token, rules.ladder, rules.traits, now)
     earlier = core.place_of(store.token_of(account, before), rules.ladder, rules.traits, now)
     if place.step is Step.NONE:
-        after = _over(uow, account, after, now=now, how=how)
+        was_told = after.told is not Step.NONE or (before.reason == DAMAGED and not after.reason)
+        after = _over(uow, account, after, now=now, how=how) if was_told else after
     else:
         after = _told(uow, account, after, (earlier, place), now=now)
     after = _paused(uow, account, after, place, now=now)
@@ -126,10 +129,9 @@ def _told(uow: UnitOfWork, account: Account, after: Status, places: tuple[Place,
 
 
 def _over(uow: UnitOfWork, account: Account, after: Status, *, now: datetime, how: str) -> Status:
-    if after.told is Step.NONE:
-        return after
     tell(uow, RECOVERED, account, facts_of(after, now) | {"how": how})
-    telling.plan(uow, account, climb=after.climb, step=RESTORED, now=now)
+    if after.told is not Step.NONE:
+        telling.plan(uow, account, climb=after.climb, step=RESTORED, now=now)
     return replace(after, told=Step.NONE)
 
 

@@ -20,7 +20,7 @@ from app.infra.logging import get_logger
 from app.infra.plain import plain
 from app.infra.secret import Secret
 from app.infra.text import storable
-from app.tokens import keys_state, store, storing
+from app.tokens import store, storing, unopened
 from app.tokens.core import Grant
 from app.tokens.store import Account, Held, Status
 
@@ -100,7 +100,7 @@ def give(platform: str, external_id: str, ask: Ask, *, now: datetime) -> Given |
             raise
         account = held.account
         is_allowed = ask.caller.reach(TOKENS_READ).covers(account.tenant, platform, external_id)
-        found = (decide(held, ask.at_least, now) or _opened(uow, held)) if is_allowed else None
+        found = (decide(held, ask.at_least, now) or _opened(uow, held, now)) if is_allowed else None
         outcome = NOT_ALLOWED if found is None else found.outcome
         _write_down(uow, held, ask, outcome, now)
     log.info(
@@ -136,7 +136,7 @@ def _next(status: Status, now: datetime) -> datetime | None:
     return None if status.next_at is None else max(status.next_at, now)
 
 
-def _opened(uow: UnitOfWork, held: Held) -> Given | Withheld:
+def _opened(uow: UnitOfWork, held: Held, now: datetime) -> Given | Withheld:
     """The token in clear; what keeps it closed is told to staff."""
     key_id = held.status.key_id
     try:
@@ -148,7 +148,7 @@ def _opened(uow: UnitOfWork, held: Held) -> Given | Withheld:
     except Misconfigured as error:
         log.error("tokens cannot be opened", error=str(error))
         return Withheld("key_missing", "this installation has no encryption key", broken=True)
-    keys_state.missing(uow, key_id, account=held.account.key, reason=found.state)
+    unopened.tell(uow, held, found.state, by="reading", now=now)
     return found
 
 

@@ -117,6 +117,11 @@ def _tried(uow: UnitOfWork, keys: Keyring, key_id: str) -> tuple[str, str]:
     return account, reason
 
 
+def is_wrong(uow: UnitOfWork, keys: Keyring, key_id: str) -> bool:
+    """Does none of a few tokens of this key open? Then it is the key; else it is the row that did not."""
+    return bool(_tried(uow, keys, key_id)[1])
+
+
 def tell(uow: UnitOfWork, stuck: Iterable[tuple[str, str, str]], opened: Collection[str]) -> None:
     """Say once a key that it is missing or wrong, or that it is there again.
 

@@ -83,6 +83,14 @@ class Scene:
             storing.put(uow, held, platform.give(name, **given), kind=storing.IMPORTED, by="test", now=self.now)
         return self.held(held)
 
+    def connect(self, one: Held, platform: Any) -> None:
+        """Its owner logs in again."""
+        tokens = platform.give(one.account.name, age=timedelta())
+        with unit_of_work() as uow:
+            held = store.lock(uow, one.account.id)
+            assert held is not None
+            storing.put(uow, held, tokens, kind=storing.CONNECTED, by="owner", now=self.now)
+
     def held(self, one: Held) -> Held:
         """The account as it is now."""
         with read_only() as session:

@@ -371,3 +371,28 @@ def test_a_token_that_never_expires_is_asked_about_at_each_daily_look(scene: Sce
         attending.check(held.account.id, by="daily look", now=scene.now)
         after = scene.held(held).status
         assert (after.grant, after.paused, after.told) == (Grant.DEAD, True, Step.LAST)
+
+
+def test_one_damaged_row_is_told_as_that_account_and_over_with_its_next_token(
+    scene: Scene, instagram: MetaPlatform
+) -> None:
+    anna, bob = (scene.account(instagram, name, age=timedelta(days=52)) for name in ("anna", "bob"))
+    scene.ledger.sql("UPDATE token_status SET access = reverse(access) WHERE account_id = :id", id=anna.account.id)
+    for _ in range(3):
+        scene.attend(anna, force=True)
+        scene.attend(bob)
+        scene.after(hours=1)
+    assert [row.subject for row in scene.signals("tokens.refresh_failed")] == [anna.account.subject]
+    assert scene.signals("tokens.key_missing") == []
+    scene.connect(anna, instagram)
+    assert [row.subject for row in scene.signals("tokens.recovered")] == [anna.account.subject]
+
+
+def test_a_key_with_other_bytes_is_one_notice_whatever_the_number_of_accounts(
+    scene: Scene, instagram: MetaPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = [scene.account(instagram, name, age=timedelta(days=55)) for name in ("anna", "bob")]
+    monkeypatch.setenv("SMM_TOKEN_KEYS", new_key("test"))
+    settings.cache_clear()
+    assert {scene.attend(one, force=True).reason for one in accounts} == {"damaged"}
+    assert [row.subject for row in scene.signals("tokens.key_missing", "tokens.refresh_failed")] == ["key:test"]

@@ -18,8 +18,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.infra.db import unit_of_work
-from app.tokens import store, storing
 from app.tokens.store import Held
 from tests.tokens.platforms.meta import MetaPlatform
 from tests.tokens.platforms.oauth import OAuthPlatform
@@ -129,7 +127,7 @@ def _run(scene: Scene, lives: list[Life], *, until: datetime) -> None:
             scene.at(moment)
             life.platform.heal(life.name)
             if life.fate != "stumbles":
-                _log_in(scene, life)
+                scene.connect(life.held, life.platform)
             continue
         if due > until:
             break
@@ -137,14 +135,6 @@ def _run(scene: Scene, lives: list[Life], *, until: datetime) -> None:
         scene.sweep()
         _deliver(scene)
     scene.at(until)
-
-
-def _log_in(scene: Scene, life: Life) -> None:
-    tokens = life.platform.give(life.name, age=timedelta())
-    with unit_of_work() as uow:
-        held = store.lock(uow, life.held.account.id)
-        assert held is not None
-        storing.put(uow, held, tokens, kind=storing.CONNECTED, by="owner", now=scene.now)
 
 
 def _deliver(scene: Scene) -> None:
