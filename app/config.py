@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     token_keys_file: Path | None = Field(
         default=None, description="a file with such keys, one a line; unset: home/token.keys"
     )
-    token_days: int = Field(default=400, ge=32, description="how long what happened to tokens, and who read them, is kept")
+    token_days: int = Field(default=400, ge=32, description="how long the history and the readings of tokens are kept")
 
     egress_allow: tuple[str, ...] = Field(
         default=(), description="CIDRs of private networks that callbacks may reach, as a JSON list"
@@ -135,7 +135,9 @@ class Settings(BaseSettings):
     )
     shutdown_seconds: float = Field(default=25, gt=0, description="how long a stopping worker may finish its tasks")
 
-    @field_validator("database_url", "redis_url", "admin_key", "token_keys", "callback_secret", "deadman_url", mode="before")
+    @field_validator(
+        "database_url", "redis_url", "admin_key", "token_keys", "callback_secret", "deadman_url", mode="before"
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
