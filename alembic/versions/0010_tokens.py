@@ -1,5 +1,7 @@
 """Tokens: platform accounts, their tokens and history, messages to their owners, connecting, API keys."""
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -36,13 +38,9 @@ def _facts() -> sa.Column[object]:
     return sa.Column("facts", _JSON, server_default="{}", nullable=False)
 
 
-def _account(name: str) -> sa.Column[str]:
-    return sa.Column(
-        name,
-        _UUID,
-        sa.ForeignKey("accounts.id", ondelete="CASCADE", name="fk_token_status_account_id_accounts"),
-        nullable=False,
-    )
+def _account(name: str, constraint: str) -> sa.Column[uuid.UUID]:
+    key = sa.ForeignKey("accounts.id", ondelete="CASCADE", name=constraint)
+    return sa.Column(name, _UUID, key, nullable=False)
 
 
 def _accounts() -> None:
@@ -64,7 +62,7 @@ def _accounts() -> None:
     op.create_index("ix_accounts_tenant", "accounts", ["tenant"])
     op.create_table(
         "token_status",
-        _account("account_id"),
+        _account("account_id", "fk_token_status_account_id_accounts"),
         _count("generation"),
         _text("grant_state"),
         _text("reason"),
@@ -163,12 +161,7 @@ def _telling() -> None:
     op.create_table(
         "token_messages",
         sa.Column("id", _UUID, nullable=False),
-        sa.Column(
-            "account_id",
-            _UUID,
-            sa.ForeignKey("accounts.id", ondelete="CASCADE", name="fk_token_messages_account_id_accounts"),
-            nullable=False,
-        ),
+        _account("account_id", "fk_token_messages_account_id_accounts"),
         _count("climb"),
         *(sa.Column(name, sa.Text, nullable=False) for name in ("step", "channel", "recipient", "state")),
         _count("tries"),
@@ -190,12 +183,7 @@ def _connecting() -> None:
     op.create_table(
         "token_connects",
         sa.Column("id", _UUID, nullable=False),
-        sa.Column(
-            "account_id",
-            _UUID,
-            sa.ForeignKey("accounts.id", ondelete="CASCADE", name="fk_token_connects_account_id_accounts"),
-            nullable=False,
-        ),
+        _account("account_id", "fk_token_connects_account_id_accounts"),
         sa.Column("state_hash", postgresql.BYTEA, nullable=False),
         sa.Column("browser_hash", postgresql.BYTEA, nullable=False),
         sa.Column("verifier", postgresql.BYTEA),
