@@ -3,61 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
-from app.config import settings
-from app.infra import adminkey, ids
+from app.infra import ids
 from tests.costs.month import OPUS, Arrival, Month, Runaway, Totals, add_up
-from tests.fixtures.stack import PYTHON_BIN, Stack, eventually
+from tests.engine.asking import Asking, asking
+from tests.fixtures.stack import Stack, eventually
+
+__all__ = ["asking"]
 
 pytestmark = pytest.mark.slow
 
 DAYS = 28
-
-
-@dataclass
-class Asking:
-    """The product from outside."""
-
-    stack: Stack
-
-    def __post_init__(self) -> None:
-        self._headers = {"X-API-Key": adminkey.load_or_create(settings())}
-
-    def get(self, path: str, **query: Any) -> Any:
-        answer = httpx.get(self._url(path), params=query, headers=self._headers, timeout=20)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def post(self, path: str, body: Any, status: int = 200) -> Any:
-        answer = httpx.post(self._url(path), json=body, headers=self._headers, timeout=20)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-    def command(self, *arguments: str) -> str:
-        """`smm-admin ...` as a person types it."""
-        environment = {**os.environ, **self.stack.environment}
-        command = [str(PYTHON_BIN / "smm-admin"), *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def _url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.stack.web_port}/api/v1{path}"
-
-
-@pytest.fixture
-def asking(stack: Stack) -> Asking:
-    return Asking(stack)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +61,7 @@ def _agrees(asking: Asking, month: Month, expected: Totals) -> None:
 
     def counted() -> bool:
         rows = asking.get("/costs/sums", by="tenant", **whole)["rows"]
-        return sum(row["calls"] for row in rows if row["name"] in tenants) == calls
+        return bool(sum(row["calls"] for row in rows if row["name"] in tenants) == calls)
 
     eventually(counted, within=60, what=f"all {calls} calls are summed up")
     for dimension in ("tenant", "skill", "model", "agent", "user", "department"):
