@@ -26,8 +26,8 @@ from app.tokens.sweeping import decide_all
 from tests.benchmarks.support import ROOT, Figure, machine, servers, show, wait_until
 from tests.tokens.platforms.meta import MetaPlatform
 
-MANY, REFRESHED = 20_000, 300
-A_MINUTE = 200
+MANY, REFRESHED = 100_000, 5_000
+A_MINUTE = 2_400
 DELAY = 0.2
 CHILDREN = 12
 TENANTS = 50
