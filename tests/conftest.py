@@ -8,14 +8,23 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.ledger", "tests.fixtures.stack", "tests.fixtures.docker"]
+pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.ledger", "tests.fixtures.docker"]
 
 # A product costs half a minute to start and watch become healthy, so that tests of one run on one worker, in their
-# order. They wait more than they compute: two workers take them, while others take what computes.
+# order. They wait more than they compute: others meanwhile take what computes.
 PRODUCTS = "tests/engine/"
-SECOND = frozenset(
-    {"test_admission.py", "test_health.py", "test_repairs.py", "test_watchdog_repairs.py", "test_second_host.py"}
-)
+SHARED = {
+    "test_admission.py": "stack",
+    "test_costs.py": "stack",
+    "test_flower.py": "stack",
+    "test_modes.py": "stack",
+    "test_survival.py": "stack",
+    "test_tokens.py": "stack",
+    "test_health.py": "watched",
+    "test_watchdog_paging.py": "watched",
+    "test_watchdog_repairs.py": "watched",
+    "test_worker_repairs.py": "watched",
+}
 
 
 class OneWorkerAProduct(LoadScopeScheduling):
@@ -28,7 +37,7 @@ class OneWorkerAProduct(LoadScopeScheduling):
         module = nodeid.partition("::")[0]
         if not module.startswith(PRODUCTS):
             return nodeid
-        return "products 2" if module.removeprefix(PRODUCTS) in SECOND else "products 1"
+        return SHARED.get(module.removeprefix(PRODUCTS), module)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -66,8 +66,11 @@ DESCRIPTION = """Health, jobs and the engine of the stack. Everything under `/ap
 `Authorization: Bearer KEY` or `X-API-Key: KEY`. Errors are `application/problem+json` (RFC 9457)."""
 
 
-def create_app() -> FastAPI:
-    """The application. Raises Misconfigured when the environment is wrong or the admin key cannot be kept."""
+def create_app(*, warmed: bool = True) -> FastAPI:
+    """The application. Raises Misconfigured when the environment is wrong or the admin key cannot be kept.
+
+    `warmed`: what the status page shows is read once when it starts, before anybody asks.
+    """
     config = settings()
     compose()
     adminkey.load_or_create(config)
@@ -93,7 +96,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
         redirect_slashes=False,
     )
-    app.state.overviews = Overviews(config)
+    app.state.overviews, app.state.warmed = Overviews(config), warmed
     app.include_router(_api())
     app.include_router(health.router)
     app.include_router(pages.router)
@@ -145,11 +148,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     metrics.start_flusher()
     follower = pool_size.Follower()
     follower.start()
-    warming = asyncio.create_task(app.state.overviews.current())
+    warming = asyncio.create_task(app.state.overviews.current()) if app.state.warmed else None
     try:
         yield
     finally:
-        warming.cancel()
+        if warming is not None:
+            warming.cancel()
         follower.stop()
         metrics.stop_flusher()
         app.state.overviews.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 
 from app.config import settings
 from app.infra import adminkey
-from tests.fixtures.stack import PYTHON_BIN, Stack
+from tests.fixtures.stack import Stack
 
 
 @dataclass
@@ -44,11 +42,7 @@ class Asking:
 
     def command(self, *arguments: str) -> str:
         """`smm-admin ...` as a person types it."""
-        environment = {**os.environ, **self.stack.environment}
-        command = [str(PYTHON_BIN / "smm-admin"), *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return self.stack.command(*arguments).stdout
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.stack.web_port}/api/v1{path}"

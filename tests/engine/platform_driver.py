@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 
 
-def main(url: str, key: str, plan: list[dict[str, object]], seconds: float) -> None:
+def main(url: str, key: str, platform: str, plan: list[dict[str, object]], seconds: float) -> None:
     """Ask for each entry of `plan` at its time."""
     client = httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=10)
     start = time.monotonic()
@@ -26,6 +26,7 @@ def main(url: str, key: str, plan: list[dict[str, object]], seconds: float) -> N
                 "task": "tests.call_platform",
                 "queue": "high",
                 "kwargs": {
+                    "platform": platform,
                     "account": entry["account"],
                     "what": entry["what"],
                     "operation": entry["id"],
@@ -40,4 +41,4 @@ def main(url: str, key: str, plan: list[dict[str, object]], seconds: float) -> N
 
 if __name__ == "__main__":
     given = json.loads(sys.stdin.read())
-    main(given["url"], given["key"], given["plan"], given["seconds"])
+    main(given["url"], given["key"], given["platform"], given["plan"], given["seconds"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 
 import httpx
@@ -20,9 +19,14 @@ def _client() -> httpx.Client:
 
 
 @job("tests.call_platform", published=True, allowed_queues=("high",))
-def call_platform(ctx: JobContext, *, account: str, what: str, operation: str, name: str) -> dict[str, int]:
-    """One call, and its outcome to the product. `operation` is the id it was admitted under, `name` what it is."""
-    answer = _client().post(f"{os.environ['SMM_TEST_PLATFORM']}/{account}/{what}?operation={operation}")
+def call_platform(
+    ctx: JobContext, *, platform: str, account: str, what: str, operation: str, name: str
+) -> dict[str, int]:
+    """One call of the server at `platform`, and its outcome to the product.
+
+    `operation` is the id it was admitted under, `name` what it is.
+    """
+    answer = _client().post(f"{platform}/{account}/{what}?operation={operation}")
     said = {key: value for key, value in answer.headers.items() if key.startswith("x-")}
     outcome = {"id": operation, "account": account, "operation": name, "status": answer.status_code, "headers": said}
     if answer.is_error:

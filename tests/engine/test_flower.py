@@ -41,7 +41,7 @@ def test_nothing_is_shown_without_a_password(stack: Stack) -> None:
 
 
 def test_a_retried_attempt_shows_as_retried_and_its_success_as_success(stack: Stack) -> None:
-    job_id = stack.submit("tests.flaky", failures=1)
+    job_id = stack.submit("tests.flaky", failures=1, pause=3)
     retried = shown(stack, job_id, "RETRY")
     assert "Transient" in str(retried["exception"])
     assert "sk-hidden" not in str(retried)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import secrets
-import shutil
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +14,6 @@ from app.infra import adminkey, redis
 from app.infra.db import unit_of_work
 from app.jobs import schedule
 from tests.engine import effects
-from tests.fixtures.servers import forget
 from tests.fixtures.stack import Stack, eventually, free_port
 from tests.health import local
 
@@ -34,9 +27,6 @@ interval = 2
 confirm_interval = 1
 timeout = 2
 
-[services.redis]
-kind = "redis"
-
 [modes.no-shop]
 description = "orders are taken by hand"
 while_down = ["shop"]
@@ -44,39 +34,6 @@ fall_back = ["recommend"]
 wait = ["order"]
 replay = [{{task = "tests.record", kwargs = {{note = "replayed"}}}}]
 """
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def product(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
-    """The product with one service and one mode, not started yet; this process will speak to its servers."""
-    base = Path(tempfile.mkdtemp(prefix="smm-modes-"))
-    base.chmod(0o711)
-    home = base / f"home-{secrets.token_hex(3)}"
-    home.mkdir(mode=0o711)
-    (home / "catalog.toml").write_text(CATALOG.format(port=port))
-    stack = Stack(home)
-    stack.environment["SMM_CATALOG_FILE"] = str(home / "catalog.toml")
-    for name, value in stack.environment.items():
-        monkeypatch.setenv(name, value)
-    try:
-        yield stack
-    finally:
-        stack.stop()
-        shutil.rmtree(base, ignore_errors=True)
-
-
-def start(stack: Stack) -> None:
-    stack.start()
-    forget()
-    importlib.import_module("tasks.celery").compose()
-    importlib.import_module("tests.engine.work")
-    with unit_of_work() as uow:
-        uow.execute(effects.CREATE)
 
 
 def key() -> dict[str, Any]:
@@ -103,14 +60,28 @@ def rows(statement: str) -> list[Any]:
         return list(uow.execute(statement))
 
 
-def test_a_mode_follows_its_service_through_the_loss_of_redis_and_its_jobs_run_once(product: Stack, port: int) -> None:
-    with local.web(port=port):
-        start(product)
-        eventually(lambda: product.health()["services"]["shop"]["status"] == "up", within=60, what="shop is up")
-        eventually(lambda: key()["operations"] == {}, within=90, what="the key says that nothing is on")
+def test_a_mode_follows_its_service_through_the_loss_of_redis_and_its_jobs_run_once(stack: Stack) -> None:
+    port = free_port()
+    with stack.with_catalogue(CATALOG.format(port=port)):
+        with local.web(port=port):
+            eventually(lambda: stack.health()["services"]["shop"]["status"] == "up", within=60, what="shop is up")
+            eventually(lambda: key()["operations"] == {}, within=90, what="the key says that nothing is on")
+        falls_back_and_remembers_it(stack)
+        with local.web(port=port):
+            eventually(lambda: key() and effect("order") is None, within=90, what="orders go on")
+            eventually(lambda: noted("replayed") == 1, within=30, what="the job of the replay has run")
+        assert [row.kind for row in rows("SELECT kind FROM signals WHERE kind LIKE 'modes.%' ORDER BY id")] == [
+            "modes.entered",
+            "modes.left",
+        ]
+        assert noted("replayed") == 1
+
+
+def falls_back_and_remembers_it(stack: Stack) -> None:
+    """Through a Redis that is emptied and one that is killed."""
     eventually(lambda: effect("order") == "wait", within=60, what="orders wait")
     assert effect("recommend") == "fall_back"
-    assert asked(product, "order")["effect"] == "wait"
+    assert asked(stack, "order")["effect"] == "wait"
     [late] = rows(
         "SELECT extract(epoch FROM m.since - i.detected_at)::float8 AS seconds"
         " FROM operation_modes m, incidents i WHERE i.service = 'shop'"
@@ -121,18 +92,9 @@ def test_a_mode_follows_its_service_through_the_loss_of_redis_and_its_jobs_run_o
     with unit_of_work() as uow:
         schedule.run_now(uow, "modes", who="the-test")  # rather than within the minute
     eventually(lambda: effect("order") == "wait", within=60, what="an emptied Redis knows it again")
-    product.server("redis").kill()
-    eventually(lambda: asked(product, "order")["effect"] == "wait", within=30, what="the API goes on answering")
+    stack.server("redis").kill()
+    eventually(lambda: asked(stack, "order")["effect"] == "wait", within=30, what="the API goes on answering")
     eventually(lambda: redis.client().ping(), within=60, what="Redis is back")
-
-    with local.web(port=port):
-        eventually(lambda: key() and effect("order") is None, within=90, what="orders go on")
-        eventually(lambda: noted("replayed") == 1, within=30, what="the job of the replay has run")
-    assert [row.kind for row in rows("SELECT kind FROM signals WHERE kind LIKE 'modes.%' ORDER BY id")] == [
-        "modes.entered",
-        "modes.left",
-    ]
-    assert noted("replayed") == 1
 
 
 def noted(note: str) -> int:

@@ -55,12 +55,12 @@ def marked(ctx: JobContext, *, seconds: float) -> None:
 
 
 @job("tests.flaky", max_attempts=4)
-def flaky(ctx: JobContext, *, failures: int, kind: str = "transient") -> None:
-    """Fail that many times, then leave one effect."""
+def flaky(ctx: JobContext, *, failures: int, kind: str = "transient", pause: float = 0.1) -> None:
+    """Fail that many times, each for `pause` seconds, then leave one effect."""
     if ctx.attempt <= failures:
         match kind:
             case "transient":
-                raise Transient("not yet: token=sk-hidden-12345678", retry_after=timedelta(seconds=0.1))
+                raise Transient("not yet: token=sk-hidden-12345678", retry_after=timedelta(seconds=pause))
             case "permanent":
                 raise Permanent("never")
             case "misconfigured":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,11 @@ from tests.web.assembled import Assembled
 
 @pytest.fixture
 def make_app(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], FastAPI]:
-    """`create_app` with the tests' own tasks published."""
+    """`create_app` with the tests' own tasks published; nothing is read before a test asks for it."""
     monkeypatch.setenv("SMM_TASK_MODULES", '["tests.web.tasks_of_tests"]')
     monkeypatch.setattr(main, "FastAPI", Assembled)
     settings.cache_clear()
-    return main.create_app
+    return partial(main.create_app, warmed=False)
 
 
 @pytest.fixture

@@ -29,9 +29,7 @@ from tests.fixtures.servers import Servers
 from tests.fixtures.waiting import until
 from tests.health.catalogs import catalog_of, tcp, use
 from tests.health.local import silent_port
-from tests.web.test_wire import Web, web
-
-__all__ = ["web"]  # the fixture of a real web process
+from tests.web.assembled import served
 
 CATALOG = (
     tcp("shop", essential="true")
@@ -274,17 +272,20 @@ def wait_for(client: TestClient, status: int) -> None:
 
 @pytest.mark.chromium
 @pytest.mark.parametrize("path", ["/", "/docs", "/services/shop", "/recovery"])
-def test_a_browser_shows_the_page_without_a_complaint(tell: Tell, web: Web, path: str, tmp_path: Path) -> None:
+def test_a_browser_shows_the_page_without_a_complaint(
+    tell: Tell, redis_server: str, make_app: Callable[[], FastAPI], path: str, tmp_path: Path
+) -> None:
     browser = need("chromium", package="chromium")
     profile, picture = tmp_path / "profile", tmp_path / "page.png"
     arguments = (
         "--headless --no-sandbox --disable-gpu --disable-background-networking --no-first-run --enable-logging=stderr"
         f" --window-size=1280,900 --user-data-dir={profile} --screenshot={picture}"
     )
-    shown = subprocess.run(
-        [browser, *arguments.split(), f"http://127.0.0.1:{web.port}{path}"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    with served(make_app()) as port:
+        shown = subprocess.run(
+            [browser, *arguments.split(), f"http://127.0.0.1:{port}{path}"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
     shutil.rmtree(profile, ignore_errors=True)
     assert "CONSOLE" not in shown.stderr, [line for line in shown.stderr.splitlines() if "CONSOLE" in line]
     assert picture.stat().st_size > 20_000
