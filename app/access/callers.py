@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from app.access.scopes import ANY_KEY, ENDPOINTS, EVERYTHING, JOBS_SUBMIT, TIMELINE_READ, Reach, Scope, reach_of
+from app.access.scopes import ANY_KEY, ENDPOINTS, EVERYTHING, JOBS_SUBMIT, TENANT, TIMELINE_READ, Reach, Scope, reach_of
 from app.errors import NotFound, SmmError
 from app.infra.text import storable
 
@@ -58,6 +58,19 @@ class Caller:
         """Raises NotAllowed unless it may use a scope for this account; `tenant` is empty where there is no such."""
         if not self.reach(scope).covers(tenant, platform, external_id):
             raise NotAllowed(self.name, str(Scope(scope, storable(f"{platform}/{external_id}", limit=300))))
+
+    def tenant_within(self, scope: str, tenant: str | None, platform: str | None = None) -> str | None:
+        """Whose accounts are summed up, None for all: who was asked for, else the one client that its scopes select.
+
+        Raises NotAllowed where the sum would be of more than it may use the scope for.
+        """
+        reach = self.reach(scope)
+        if reach.everything or platform in reach.platforms or tenant in reach.tenants:
+            return tenant
+        if tenant is None and len(reach.tenants) == 1:
+            return next(iter(reach.tenants))
+        selector = "" if tenant is None else f"{TENANT}{storable(tenant, limit=200)}"
+        raise NotAllowed(self.name, str(Scope(scope, selector)))
 
     def require_task(self, task: str) -> None:
         """Raises NotAllowed unless it may submit jobs of this task."""

@@ -52,7 +52,7 @@ def success(
 ) -> None:
     """How many refreshes succeeded, by platform, and why the others did not."""
     with read_only() as session:
-        found = successes.document(session, now=clock.now(), days=days, tenant=tenant, platform=platform)
+        found = successes.document(session, now=clock.now(), days=days, tenant=tenant or None, platform=platform)
     if as_json:
         print_json(found)
         return
@@ -82,8 +82,7 @@ def history(
         known = store.load(session, *split(account)).account
         page = histories.history(session, known.id, limit=most, before=before)
     if as_json:
-        following = None if page.following is None else str(page.following)
-        print_json({"account": known.key, "history": page.items, "next": following})
+        print_json(histories.document(known, page))
         return
     rows = [(one["at"], one["kind"], one["by"], one["reason"] or None, histories.said(one)) for one in page.items]
     print_table(("at", "what", "by", "why", "facts"), rows, empty=f"nothing has happened to {account}")

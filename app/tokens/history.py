@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app import clock
+from app.tokens.rows import Account
 
 MOST = 500
 MESSAGES = 50
@@ -38,6 +39,17 @@ def history(session: Session, account_id: UUID, *, limit: int, before: UUID | No
     rows = session.execute(text(query), {"account": account_id, "before": before, "limit": limit + 1}).all()
     items = tuple(_entry(row._asdict()) for row in rows[:limit])
     return Page(items, rows[limit - 1].id if len(rows) > limit else None)
+
+
+def document(account: Account, page: Page) -> dict[str, Any]:
+    """A page with the account that it is of, JSON-ready."""
+    return {
+        "platform": account.platform,
+        "account": account.external_id,
+        "key": account.key,
+        "history": list(page.items),
+        "next": None if page.following is None else str(page.following),
+    }
 
 
 def messages(session: Session, account_id: UUID) -> list[dict[str, Any]]:

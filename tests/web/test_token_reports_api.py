@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from app import clock
 from tests.health.catalogs import use
 from tests.tokens.rows import Kept, happened, keep, remember
+from tests.web.test_keys_api import made
 
 PATH = "/api/v1/tokens"
 
@@ -66,9 +67,36 @@ def test_history_is_read_page_by_page(tokens: TestClient) -> None:
         if cursor is None:
             break
     assert kinds == ["refreshed", "refreshed", "refreshed", "failed"]
-    assert page["account"] == "instagram/1784"
+    assert [page[name] for name in ("platform", "account", "key")] == ["instagram", "1784", "instagram/1784"]
     assert page["history"][0]["facts"] == {"attempt": 1, "duration_ms": 9}
     assert tokens.get(f"{PATH}/instagram/nobody/history").status_code == 404
+
+
+def test_a_service_sees_reports_of_those_that_its_scopes_select(tokens: TestClient) -> None:
+    other = Kept("77", tenant="zeta", token={"expires_at": clock.now() + timedelta(days=50)})
+    keep(other)
+    remember([happened(other, "failed", clock.now(), "no_answer", duration_ms=9, attempt=1)])
+    acme, insta, one = (
+        made(tokens, name, f"tokens:list:{selector}")
+        for name, selector in (("acme", "tenant=acme"), ("insta", "instagram"), ("one", "instagram/1784"))
+    )
+    for params in ({}, {"tenant": "acme"}):
+        found = tokens.get(f"{PATH}/report", params=params, headers=acme).json()
+        assert (found["tenant"], found["tokens_checked"]) == ("acme", 1)
+        assert {item["tenant"] for item in found["actions"]} == {"acme"}
+        assert tokens.get(f"{PATH}/success", params=params, headers=acme).json()["tries"] == 4
+    for path in ("report", "success"):
+        refused = tokens.get(f"{PATH}/{path}", params={"tenant": "zeta"}, headers=acme)
+        assert (refused.status_code, refused.json()["detail"]) == (
+            403,
+            "this key lacks the scope tokens:list:tenant=zeta",
+        )
+        assert tokens.get(f"{PATH}/{path}", headers=one).status_code == 403
+    assert tokens.get(f"{PATH}/success", params={"platform": "instagram"}, headers=insta).json()["tries"] == 5
+    assert tokens.get(f"{PATH}/success", headers=insta).status_code == 403
+    for headers, seen in ((acme, (200, 403)), (insta, (200, 200)), (one, (200, 403))):
+        answers = (tokens.get(f"{PATH}/instagram/{id_}/history", headers=headers) for id_ in ("1784", "77"))
+        assert tuple(answer.status_code for answer in answers) == seen
 
 
 def test_strangers_see_nothing(stranger: TestClient) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from app import clock
+from app.access.scopes import TOKENS_LIST
 from app.infra.db import read_within
 from app.tokens import history, report, report_text, store, success
 from app.web.deps import CurrentCaller
@@ -28,7 +29,7 @@ Form = Literal["json", "text"]
     responses={200: {"content": {"application/json": {}, "text/plain": {}}}},
 )
 def show_report(
-    _caller: CurrentCaller,
+    caller: CurrentCaller,
     *,
     date: Annotated[
         str | None, Query(max_length=20, description="such as 2026-11-20; also today (default) and yesterday")
@@ -37,8 +38,11 @@ def show_report(
     format_: Annotated[Form | None, Query(alias="format", description="default: what `Accept` names first")] = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
-    """How tokens stood when they were looked at, and what was done. A tenant's day is of its own time zone."""
-    now = clock.now()
+    """How tokens stood when they were looked at, and what was done. A tenant's day is of its own time zone.
+
+    A key for one client gets that client's.
+    """
+    now, tenant = clock.now(), caller.tenant_within(TOKENS_LIST, tenant)
     with read_within(READ_SECONDS) as session:
         document = report.report(session, report.day_of(date, tenant, now), tenant, now=now)
     wants_text = accept.startswith("text/plain") if format_ is None else format_ == "text"
@@ -47,7 +51,7 @@ def show_report(
 
 @router.get("/success", summary="How many refreshes succeed, and why the others do not")
 def show_success(
-    _caller: CurrentCaller,
+    caller: CurrentCaller,
     *,
     platform: Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME)] = None,
     tenant: TenantName = None,
@@ -56,14 +60,18 @@ def show_success(
         Query(ge=1, le=success.LONGEST_DAYS, description="today is one of them; default: [tokens] success_days"),
     ] = None,
 ) -> dict[str, Any]:
-    """By day (UTC), platform and reason, up to this moment. `share` is of 1, and null where nothing was tried."""
+    """By day (UTC), platform and reason, up to this moment. `share` is of 1, and null where nothing was tried.
+
+    A key for one client gets that client's.
+    """
+    tenant = caller.tenant_within(TOKENS_LIST, tenant, platform)
     with read_within(READ_SECONDS) as session:
         return success.document(session, now=clock.now(), days=days, tenant=tenant, platform=platform)
 
 
 @router.get("/{platform}/{account}/history", summary="What happened to an account's token, newest first")
 def show_history(
-    _caller: CurrentCaller,
+    caller: CurrentCaller,
     platform: str,
     account: str,
     *,
@@ -72,7 +80,7 @@ def show_history(
 ) -> dict[str, Any]:
     """`next` is the cursor of the following page, null on the last."""
     with read_within(READ_SECONDS) as session:
+        caller.require_account(TOKENS_LIST, store.tenant_of(session, platform, account), platform, account)
         known = store.load(session, platform, account).account
         page = history.history(session, known.id, limit=limit, before=cursor)
-    following = None if page.following is None else str(page.following)
-    return {"account": known.key, "history": list(page.items), "next": following}
+    return history.document(known, page)
