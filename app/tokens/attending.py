@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
 from app import clock
-from app.errors import Misconfigured, NotFound
+from app.errors import Misconfigured, NotFound, Transient
 from app.infra.crypto import Damaged, KeyMissing
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
@@ -27,6 +29,8 @@ from app.tokens.store import Held
 
 KEY_RETRY = timedelta(hours=1)
 """Until a token whose key is missing is tried again."""
+SETTLE_SECONDS = 40.0
+"""How long an answer is kept that the database does not take; with the question's own time less than a job's limit."""
 
 log = get_logger(__name__)
 
@@ -57,12 +61,23 @@ def attend(
     started = clock.monotonic()
     answer = _ask(begun, ready.tokens)
     seconds = clock.monotonic() - started
-    attended = settling.settle(begun, answer, duration_ms=round(seconds * 1000))
+    attended = _settled(begun, answer, duration_ms=round(seconds * 1000))
     platform = begun.held.account.platform
     TOKEN_REFRESHES.inc(platform=platform, outcome=attended.outcome.value)
     TOKEN_REFRESH_SECONDS.observe(seconds, platform=platform)
     log.info("token looked at", account=begun.held.account.key, outcome=attended.outcome.value, why=attended.reason)
     return attended
+
+
+def _settled(begun: Begun, answer: Answer, *, duration_ms: int) -> Attended:
+    """Store the answer; it may be the only copy of a token, and so outlasts a deadlock or a database that restarts."""
+    tries = Retrying(
+        retry=retry_if_exception_type((Transient, Misconfigured)),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
+        stop=stop_after_delay(SETTLE_SECONDS),
+        reraise=True,
+    )
+    return tries(settling.settle, begun, answer, duration_ms=duration_ms)
 
 
 def check(account_id: uuid.UUID, *, by: str, now: datetime | None = None) -> Acceptance:

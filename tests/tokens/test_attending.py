@@ -203,6 +203,27 @@ def _die_before_the_answer_is_stored(scene: Scene, held: Held) -> None:
     assert isinstance(answer, provider.Granted)
 
 
+_REFUSING_ONCE = """
+CREATE SEQUENCE refusals;
+CREATE FUNCTION refuse_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF nextval('refusals') = 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END IF; RETURN NEW;
+END $$;
+CREATE TRIGGER refuse_once BEFORE UPDATE ON token_status FOR EACH ROW
+  WHEN (NEW.generation <> OLD.generation) EXECUTE FUNCTION refuse_once()"""
+
+
+def test_an_answer_outlasts_a_database_that_does_not_take_it_at_once(scene: Scene, x: OAuthPlatform) -> None:
+    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
+    scene.ledger.sql(_REFUSING_ONCE)
+    try:
+        assert scene.attend(held).outcome is Outcome.REFRESHED
+    finally:
+        scene.ledger.sql("DROP TRIGGER refuse_once ON token_status")
+        scene.ledger.sql("DROP FUNCTION refuse_once")
+        scene.ledger.sql("DROP SEQUENCE refusals")
+    assert (scene.held(held).status.generation, x.refreshed["anna"]) == (2, 1)
+
+
 def test_a_rotating_token_whose_answer_died_with_its_worker_is_lost_and_told_at_once(
     scene: Scene, x: OAuthPlatform
 ) -> None:
