@@ -6,9 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from app import clock, jobs
-from app.infra.db import unit_of_work
 from app.tokens import keys_in_use, rewrapping
-from app.tokens.keyring import keyring
 from tasks.base import JobContext, job
 
 SECONDS = 60.0
@@ -51,5 +49,4 @@ def rewrap(
 @job(keys_in_use.LOOK)
 def look_at_keys(_ctx: JobContext) -> dict[str, Any]:
     """Notice a key that is missing or wrong before its tokens are due."""
-    with unit_of_work() as uow:
-        return {"missing": keys_in_use.look(uow, keyring(), clock.now())}
+    return {"missing": keys_in_use.watch(clock.now())}

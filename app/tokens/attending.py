@@ -50,7 +50,7 @@ def attend(
 ) -> Attended:
     """Look at a token, and refresh it where that is due; `force`: a person wants it now.
 
-    Raises Transient while the limiter is away, Misconfigured without any key.
+    Raises Transient while the limiter is away.
     """
     moment = now or clock.now()
     with unit_of_work() as uow:
@@ -83,7 +83,7 @@ def _settled(begun: Begun, answer: Answer, *, duration_ms: int) -> Attended:
 def check(account_id: uuid.UUID, *, by: str, now: datetime | None = None) -> Acceptance:
     """Ask the platform whether it accepts a token; one that it refuses is refreshed, or its owner told.
 
-    Raises NotFound for an account that is gone or was never connected, Misconfigured without any key.
+    Raises NotFound for an account that is gone or was never connected.
     """
     moment = now or clock.now()
     with read_only() as session:
@@ -188,7 +188,7 @@ def _rules(held: Held) -> Rules:
 def _opened(held: Held) -> Tokens | Refused:
     try:
         return storing.reveal(held)
-    except KeyMissing as error:
+    except (KeyMissing, Misconfigured) as error:  # without any key, too, the ladder goes on, and staff learn of it
         return Refused(Trouble.UNKNOWN, "key_missing", str(error))
     except Damaged as error:
         return Refused(Trouble.UNKNOWN, "damaged", str(error))

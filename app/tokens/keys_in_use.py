@@ -15,7 +15,7 @@ from app.config import Settings
 from app.errors import Conflict, Invalid, Misconfigured, Problem
 from app.infra import crypto, files
 from app.infra.crypto import KEY_ID, Damaged, KeyMissing, Keyring, Sealed
-from app.infra.db import UnitOfWork
+from app.infra.db import UnitOfWork, unit_of_work
 from app.tokens import envelope, keyring, keys_state
 from app.tokens.envelope import Place
 
@@ -39,6 +39,11 @@ _SAMPLES = """
     SELECT a.tenant, a.platform, a.external_id, s.generation, s.access
       FROM token_status s JOIN accounts a ON a.id = s.account_id
      WHERE s.key_id = :key_id AND s.access IS NOT NULL LIMIT :limit"""
+
+_NEEDED = """
+    SELECT DISTINCT ON (s.key_id) s.key_id, a.platform, a.external_id
+      FROM token_status s JOIN accounts a ON a.id = s.account_id
+     WHERE s.access IS NOT NULL ORDER BY s.key_id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,20 @@ def read(session: Session, keys: Keyring, now: datetime) -> list[Use]:
 def _use(key_id: str, row: Any, keys: Keyring) -> Use:
     present, previous, logins = (0, 0, 0) if row is None else (int(row.present), int(row.previous), int(row.logins))
     return Use(key_id, present, previous, logins, at_hand=key_id in keys.ids, is_primary=key_id == keys.primary)
+
+
+def watch(now: datetime) -> dict[str, str]:
+    """`look` with the keys of here; without any, all that are needed are missing. Raises Transient."""
+    try:
+        keys = keyring.keyring()
+    except Misconfigured:
+        keys = None
+    with unit_of_work() as uow:
+        if keys is not None:
+            return look(uow, keys, now)
+        needed = {row.key_id: f"{row.platform}/{row.external_id}" for row in uow.execute(_NEEDED)}
+        tell(uow, [(key_id, account, "key_missing") for key_id, account in needed.items()], ())
+    return dict.fromkeys(needed, "key_missing")
 
 
 def look(uow: UnitOfWork, keys: Keyring, now: datetime) -> dict[str, str]:

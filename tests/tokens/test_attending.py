@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from app.config import settings
 from app.infra.crypto import new_key
 from app.infra.db import unit_of_work
-from app.tokens import attending, provider, settling, store, storing
+from app.tokens import attending, keys_in_use, provider, settling, store, storing
 from app.tokens.asking import Asker
 from app.tokens.core import Grant, Step
 from app.tokens.settling import Outcome
@@ -327,6 +328,24 @@ def test_with_the_key_missing_nothing_is_overwritten_and_one_notice_goes_out(
     [told] = scene.signals("tokens.key_missing")
     assert (told.subject, told.facts["account"]) == ("key:test", accounts[0].account.key)
     assert instagram.calls["refresh", "anna"] == 0
+
+
+def test_without_any_key_the_ladder_goes_on_and_staff_are_told(
+    scene: Scene, instagram: MetaPlatform, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = scene.account(instagram, "anna", age=timedelta(days=59, hours=6))
+    monkeypatch.delenv("SMM_TOKEN_KEYS")
+    monkeypatch.setenv("SMM_TOKEN_KEYS_FILE", str(home / "no.keys"))
+    settings.cache_clear()
+    assert keys_in_use.watch(scene.now) == {"test": "key_missing"}
+    assert scene.attend(held).reason == "key_missing"
+    assert [row.subject for row in scene.signals("tokens.key_missing")] == ["key:test"]
+    after = scene.held(held).status
+    assert (after.told, after.next_at) == (Step.LAST, scene.now + attending.KEY_RETRY)
+    found = attending.check(held.account.id, by="person", now=scene.now)
+    assert isinstance(found, provider.Refused)
+    scene.ledger.sql("DELETE FROM accounts")
+    assert keys_in_use.watch(scene.now) == {}
 
 
 def test_a_ciphertext_of_another_row_does_not_open(scene: Scene, instagram: MetaPlatform) -> None:
