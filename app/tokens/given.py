@@ -23,6 +23,7 @@ FIELDS = ("tenant", "platform", "account", *CHANGEABLE, *TOKEN)
 """Names of what can be given: members of a body, columns of a file."""
 
 MOST_CONTACTS = 20
+LONGEST_ADDRESS = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Checker:
 
     def _by_kind(self, reading: Reading, kind: str) -> dict[str, str] | None:
         """`telegram` and `email` are addresses on the channel of that kind."""
-        to = reading.text(kind, most=320)
+        to = reading.text(kind, most=LONGEST_ADDRESS)
         if not to:
             return None
         channels = [channel.name for channel in self._catalog.telling.channels.values() if channel.kind == kind]
@@ -134,6 +135,9 @@ class Checker:
         channels = self._catalog.telling.channels
         if channel not in channels:
             reading.wrong(where, f"names a channel that is none of the catalogue's{did_you_mean(channel, channels)}")
+            return None
+        if to and (len(to) > LONGEST_ADDRESS or not to.isprintable()):
+            reading.wrong(where, f"must have an address of one line, of at most {LONGEST_ADDRESS} characters")
             return None
         spec = self._channels.get(channel)
         if spec is not None and bool(to) != spec.module.TAKES_TO:

@@ -17,6 +17,7 @@ SECRETS = ("access_token", "refresh_token")
 LONGEST = 200
 MOST_SCOPES = 100
 
+_NAME = re.compile(r"[a-z]{1,15}(_[a-z]{1,15}){0,3}")
 _TOKEN = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_TOKEN}}}")
 _SCOPE = re.compile(r"[\x21-\x7e]{1,200}")
 _BLANK = re.compile(r"[\s,]+")
@@ -36,8 +37,12 @@ class Reading:
     def __init__(self, given: Mapping[str, Any], known: Iterable[str]) -> None:
         self.problems: list[Problem] = []
         self._given = hidden(given)
-        for field in self._given.keys() - set(known):
-            self.wrong(storable(str(field), limit=100), f"is not known{did_you_mean(field, known)}")
+        for field in sorted(self._given.keys() - set(known)):
+            meant = did_you_mean(field, known)
+            if _NAME.fullmatch(field):
+                self.wrong(field, f"is not known{meant}")
+            else:
+                self.wrong("?", f"is a name that is not known{meant}")  # it may be a token in a wrong place
 
     def wrong(self, field: str, message: str) -> None:
         """Note that a field is wrong."""

@@ -21,6 +21,7 @@ from app.tokens.levels import LEVELS
 from app.tokens.store import Account, Status
 
 MOST = 500
+_YEARS = (1970, 9000)
 _STEPS = tuple(Step)
 
 
@@ -153,11 +154,17 @@ def _listed(row: Any) -> Listed:
 def _place(cursor: str) -> Place:
     try:
         now, rank, lowness, expires, account_id = cursor.split("|")
-        found = Place(datetime.fromisoformat(now), int(rank), int(lowness), expires, UUID(account_id))
-        if found.now.tzinfo is None or (expires != "infinity" and datetime.fromisoformat(expires).tzinfo is None):
-            raise ValueError(cursor)
+        end = expires if expires == "infinity" else _moment(expires).isoformat()
+        return Place(_moment(now), int(rank), int(lowness), end, UUID(account_id))
     except (ValueError, OverflowError):
         raise Invalid([Problem("cursor", "is no `next` of a page before")], subject="query") from None
+
+
+def _moment(written: str) -> datetime:
+    """Raises ValueError for what nobody can reckon with."""
+    found = datetime.fromisoformat(written)
+    if found.tzinfo is None or not _YEARS[0] <= found.year <= _YEARS[1]:
+        raise ValueError("no moment with its offset")
     return found
 
 

@@ -88,6 +88,15 @@ def test_an_app_must_be_there_and_of_the_platform() -> None:
     assert "there is instagram-eu" in wrong(given(app="x"))["app"]
     assert "is no [apps.NAME] of threads" in wrong(given(platform="threads", app="instagram-eu"))["app"]
     assert wrong(given(contacts="console:5"))["contacts"].endswith("leave `to` out")
+    for to in ("a\0b@example.com", "a\x01@example.com", "a" * 400 + "@example.com"):
+        assert "one line" in wrong(given(contacts=[{"channel": "client-mail", "to": to}]))["contacts.0"]
+
+
+def test_a_name_that_is_none_is_not_quoted_as_it_may_be_a_token() -> None:
+    assert wrong(given(**{CANARY: 1, "acount": 2})) == {
+        "?": "is a name that is not known",
+        "acount": 'is not known (did you mean "account"?)',
+    }
 
 
 @pytest.mark.parametrize(

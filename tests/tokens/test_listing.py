@@ -93,10 +93,34 @@ def test_accounts_are_filtered(accounts: None) -> None:
     assert names(page(search="%")) == []
 
 
-@pytest.mark.parametrize("wanted", [{"level": "good"}, {"cursor": "x"}, {"cursor": "2026-01-01|1|2|infinity|x"}])
+FIRST = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"level": "good"},
+        {"cursor": "x"},
+        {"cursor": "2026-01-01|1|2|infinity|x"},
+        *(
+            {"cursor": f"{now}|1|1|{end}|{FIRST}"}
+            for now, end in (
+                ("0001-01-01T00:00:00+14:00", "infinity"),
+                ("9999-12-31T23:59:59-14:00", "infinity"),
+                ("2027-01-01T00:00:00+00:00", "0001-01-01T00:00:00+14:00"),
+            )
+        ),
+    ],
+)
 def test_what_is_no_filter_is_refused(accounts: None, wanted: dict[str, str]) -> None:
     with pytest.raises(Invalid):
         page(**wanted)
+
+
+def test_a_place_in_any_notation_of_time_is_read(accounts: None) -> None:
+    ends = ("20270101T00+00", "2027-W01-1T00:00:00+00:00", "2027-01-01 00:00:00+00", "infinity")
+    for end in ends:
+        page(cursor=f"2027-01-01T00:00:00+00:00|1|1|{end}|{FIRST}")
 
 
 def test_a_scrape_reads_where_tokens_stand(accounts: None) -> None:
