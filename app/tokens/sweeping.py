@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from app import catalog, clock, jobs
 from app.catalog import Catalog
+from app.infra.apart import Steps
 from app.infra.db import UnitOfWork, unit_of_work
 from app.infra.logging import get_logger
 from app.jobs import Priority, Submission
@@ -40,16 +41,26 @@ log = get_logger(__name__)
 
 
 def sweep(now: datetime | None = None) -> int:
-    """One pass: the daily looks whose time has come, and whatever is due; how many tokens were handed out."""
-    moment, started, handed = now or clock.now(), clock.monotonic(), 0
-    look_all(moment)
-    while clock.monotonic() - started < BUSY_SECONDS:
-        with unit_of_work() as uow:
-            chunk = hand_out(uow, moment)
-        handed += chunk
-        if chunk < pacing.AT_ONCE:
-            break
+    """One pass: the daily looks whose time has come, and whatever is due; how many tokens were handed out.
+
+    What is due is handed out whatever becomes of the looks. Raises Transient where one of them failed.
+    """
+    moment, started = now or clock.now(), clock.monotonic()
+    try:
+        look_all(moment)
+    finally:
+        handed = _hand_out_all(moment, until=started + BUSY_SECONDS)
     return handed
+
+
+def _hand_out_all(now: datetime, *, until: float) -> int:
+    handed = 0
+    while True:
+        with unit_of_work() as uow:
+            chunk = hand_out(uow, now)
+        handed += chunk
+        if chunk < pacing.AT_ONCE or clock.monotonic() >= until:
+            return handed
 
 
 def hand_out(uow: UnitOfWork, now: datetime) -> int:
@@ -80,14 +91,16 @@ def hand_out(uow: UnitOfWork, now: datetime) -> int:
 
 
 def look_all(now: datetime) -> int:
-    """The daily look of each time zone whose time has come; how many tokens were looked at."""
+    """The daily look of each time zone whose time has come; how many tokens were looked at. Raises Transient."""
     seen = 0
     found = catalog.current()
     with unit_of_work() as uow:
         zones = _due_zones(uow, found, now)
+    steps = Steps()
     for zone in zones:
-        with unit_of_work() as uow:
+        with steps.step(zone), unit_of_work() as uow:
             seen += _look(uow, found, zone, now)
+    steps.conclude()
     return seen
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.config import settings
+from app.errors import Transient
 from app.infra.crypto import new_key
 from app.infra.db import unit_of_work
 from app.tokens import attending, keys_in_use, provider, settling, store, storing
@@ -394,6 +395,20 @@ def test_the_daily_look_counts_all_tokens_and_puts_right_what_waits_for_the_wron
     assert [tuple(day) for day in days] == [("acme", 4, 2, 2, 0), ("other", 1, 0, 0, 1)]
     assert [scene.held(one).status.attempts for one in accounts] == [1, 1, 0, 0]
     assert all(scene.held(one).status.next_at is not None for one in accounts)
+
+
+def test_a_daily_look_that_fails_holds_up_nothing_that_is_due(scene: Scene, instagram: MetaPlatform) -> None:
+    held = _near_its_end(scene, instagram, days=10.1)
+    scene.sweep()
+    scene.at(scene.now.replace(hour=10) + timedelta(days=1))
+    scene.ledger.sql("ALTER TABLE token_days ADD CONSTRAINT none CHECK (checked = 0) NOT VALID")
+    try:
+        with pytest.raises(Transient):
+            scene.sweep()
+    finally:
+        scene.ledger.sql("ALTER TABLE token_days DROP CONSTRAINT none")
+    [job] = scene.ledger.sql("SELECT kwargs FROM jobs WHERE task = 'tasks.tokens.attend'")
+    assert job.kwargs["account_id"] == str(held.account.id)
 
 
 def test_a_token_that_never_expires_is_asked_about_at_each_daily_look(scene: Scene) -> None:
