@@ -70,6 +70,7 @@ class Directory:
     note_use: Callable[[UUID], None] = note_use
     _found: Found | None = None
     _reading: Future[Found] | None = None
+    _changes: int = 0
     _rest_until: float = 0.0
     _used: dict[UUID, float] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -93,7 +94,9 @@ class Directory:
 
     def forget(self) -> None:
         """Read anew before the next answer: this process has changed a key."""
-        self._found = None
+        with self._turn:
+            self._found, self._reading = None, None
+            self._changes += 1
 
     async def _renewed(self, digest: bytes, stale: Found | None) -> Found:
         """What is read now; where that cannot be had in time, what was read before, of a key that was in it."""
@@ -111,15 +114,19 @@ class Directory:
         raise Transient("API keys cannot be looked up now")
 
     def _started(self) -> Future[Found]:
-        """The reading that goes on, or a new one: never two."""
+        """The reading that goes on, or a new one: two only where a key was changed meanwhile."""
         with self._turn:
             if self._reading is None or self._reading.done():
-                self._reading = _in_a_thread(self._read_now, "keys")
+                changes = self._changes
+                self._reading = _in_a_thread(lambda: self._read_now(changes), "keys")
             return self._reading
 
-    def _read_now(self) -> Found:
+    def _read_now(self, changes: int) -> Found:
         began = clock.monotonic()
-        self._found = found = Found(self.read(), began)
+        found = Found(self.read(), began)
+        with self._turn:
+            if changes == self._changes:  # else a key was changed since it was asked for
+                self._found = found
         for gone in self._used.keys() - {key.id for key in found.keys.values()}:
             self._used.pop(gone, None)
         return found

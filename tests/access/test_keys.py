@@ -198,3 +198,29 @@ def test_a_server_that_says_nothing_is_asked_once_and_holds_nobody_up() -> None:
 
     assert asyncio.run(ask_many()) == [key] * 20
     assert source.asked == 1
+
+
+def test_what_was_being_read_when_a_key_was_revoked_does_not_bring_it_back() -> None:
+    secret, key = given()
+    source, go_on = Source((secret, key)), threading.Event()
+
+    def slow() -> dict[bytes, Key]:
+        found = dict(source())
+        if source.asked == 1:
+            go_on.wait(20)
+        return found
+
+    directory = Directory(slow, lambda _key: None)
+
+    async def revoke_meanwhile() -> tuple[Key | None, Key | None]:
+        before = asyncio.create_task(directory.find(secret.reveal()))
+        while not source.asked:
+            await asyncio.sleep(0)
+        source.found = {}
+        directory.forget()
+        at_once = await directory.find(secret.reveal())
+        go_on.set()
+        await before
+        return at_once, await directory.find(secret.reveal())
+
+    assert asyncio.run(revoke_meanwhile()) == (None, None)
