@@ -253,14 +253,15 @@ def look_at(token: Token, ladder: Ladder, traits: Traits, daily: Daily, now: dat
 def _crossings(token: Token, ladder: Ladder, traits: Traits, daily: Daily, now: datetime) -> Iterator[datetime]:
     """Moments at which the step changes by itself. People are asked at the daily time; what pauses, pauses at once."""
     login = not is_renewable(token, traits, now)
-    if token.expires_at is not None and (login or token.attempts > 0 or token.blocked):
+    if token.expires_at is not None:
+        in_trouble = login or token.attempts > 0 or token.blocked
         if login and ladder.daily:
             yield daily.after(token.expires_at - ladder.lead)
-        if ladder.urgent:
+        if ladder.urgent and in_trouble:
             yield daily.after(token.expires_at - ladder.urgent)
-        if ladder.last:
+        if ladder.last and in_trouble:
             yield token.expires_at - ladder.last
-        yield token.expires_at
+        yield token.expires_at  # in trouble or not: one that has to wait for a try may end before it
     if traits.deadline and token.refresh_expires_at is not None:
         yield daily.after(token.refresh_expires_at - ladder.login)
         yield daily.after(token.refresh_expires_at - ladder.login_urgent)

@@ -17,6 +17,9 @@ from app.tokens.provider import ACCOUNT_LIMITED, Answer, Granted, Refused, Troub
 from app.tokens.store import Held, Status
 
 YOUNG_WAIT = timedelta(hours=24)
+YOUNG_SLACK = timedelta(minutes=30)
+"""By which a platform's clock may be behind ours."""
+TOO_YOUNG = "too_young"
 LIMITED_WAIT = timedelta(minutes=15)
 NOT_EXTENDED = "not_extended"
 FAILED = "tokens.refresh_failed"
@@ -123,7 +126,7 @@ def _judged(uow: UnitOfWork, begun: Begun, after: Status, answer: Refused) -> tu
         case Trouble.LOST:
             apps_state.failed(uow, app, now=now, lost=True)
             return replace(after, grant=Grant.LOST, tried_at=now, wait_until=None), Outcome.LOST, False
-        case Trouble.TOO_YOUNG:
+        case Trouble.TOO_YOUNG if _may_be_young(begun):
             return replace(after, wait_until=now + (answer.retry_after or _until_old(begun))), Outcome.WAITING, False
         case Trouble.APP:
             again = now + timedelta(minutes=begun.rules.settings.app_retry_minutes)
@@ -137,6 +140,14 @@ def _judged(uow: UnitOfWork, begun: Begun, after: Status, answer: Refused) -> tu
             apps_state.odd(uow, app, reason=answer.reason, detail=answer.detail)
     wait = None if answer.retry_after is None else now + answer.retry_after
     return replace(after, wait_until=wait), Outcome.FAILED, True
+
+
+def _may_be_young(begun: Begun) -> bool:
+    """A platform that never finds it old enough is trouble like any other, or its end would come unnoticed."""
+    status = begun.held.status
+    if status.issued_at is None:
+        return status.reason != TOO_YOUNG or (status.wait_until is not None and status.wait_until > begun.now)
+    return begun.now < status.issued_at + begun.rules.traits.minimum_age + YOUNG_SLACK
 
 
 def _until_old(begun: Begun) -> timedelta:

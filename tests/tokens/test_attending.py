@@ -18,7 +18,7 @@ from app.tokens.asking import Asker
 from app.tokens.core import Grant, Step
 from app.tokens.settling import Outcome
 from app.tokens.store import Held
-from tests.tokens.platforms.meta import MetaPlatform
+from tests.tokens.platforms.meta import GraphError, MetaPlatform
 from tests.tokens.platforms.oauth import OAuthPlatform
 from tests.tokens.platforms.serving import Fault
 from tests.tokens.scene import Scene
@@ -138,6 +138,20 @@ def test_a_token_that_is_too_young_waits_and_nobody_hears_of_it(scene: Scene, in
     assert scene.signals("tokens.refresh_failed", "tokens.climbed") == []
     scene.at(came.until or scene.now)
     assert scene.held(held).status.attempts == 0
+
+
+@pytest.mark.parametrize("issued", ["issued_at", "NULL"])
+def test_a_platform_that_never_finds_it_old_enough_is_trouble_like_any_other(
+    scene: Scene, instagram: MetaPlatform, issued: str
+) -> None:
+    held = _near_its_end(scene, instagram, days=9)
+    instagram.refuse(GraphError(100, text="The access token must be at least 24 hours old"))
+    scene.ledger.sql(f"UPDATE token_status SET issued_at = {issued}")
+    for _ in range(6):
+        scene.attend(held)
+        scene.after(days=1)
+    after = scene.held(held).status
+    assert (after.attempts >= 3, after.told) == (True, Step.RECONNECT)
 
 
 def test_a_refresh_that_moves_no_end_is_a_failed_one(scene: Scene, instagram: MetaPlatform) -> None:

@@ -244,6 +244,13 @@ def test_a_token_that_is_too_young_waits_until_it_is_old_enough() -> None:
     assert Life("instagram", late).lived().tries[0] == NOW + 23 * HOUR
 
 
+def test_a_token_that_ends_before_it_may_be_refreshed_is_told_at_its_end_and_not_at_its_next_try() -> None:
+    brief = good(NOW + HOUR, issued_at=NOW)
+    assert Life("instagram", brief).lived().told == {Step.EXPIRED: NOW + HOUR}
+    waiting = good(NOW + HOUR, wait_until=NOW + 5 * HOUR)
+    assert Life("facebook", waiting).lived().told == {Step.EXPIRED: NOW + HOUR}
+
+
 def test_a_platform_that_asked_for_time_gets_it() -> None:
     token = good(NOW + 5 * DAY, attempts=1, tried_at=NOW, wait_until=NOW + 3 * HOUR)
     assert Life("instagram", token).lived().tries[0] == NOW + 3 * HOUR
@@ -332,7 +339,7 @@ def test_somebody_looks_again_at_every_good_token_that_has_an_end(life: Life) ->
     following = core.look_at(life.token, life.ladder, life.traits, life.daily, NOW)
     if life.token.expires_at is not None and life.token.expires_at > NOW:
         assert following is not None
-        assert following <= max(life.token.expires_at, life.token.wait_until or NOW)
+        assert following <= life.token.expires_at
 
 
 @settings(max_examples=60, deadline=None)
