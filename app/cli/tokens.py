@@ -63,7 +63,7 @@ def list_accounts(
         apps = apps_state.read_all(session)
     found = [shown.document(one.account, one.status, apps, now) for one in page.items]
     if as_json:
-        print_json({"tokens": found, "next": page.following})
+        print_json({"tokens": found, "as_of": page.now, "next": page.following})
         return
     token_words.table(found, empty="there are no such accounts")
     if page.following is not None:

@@ -12,7 +12,7 @@ from app.cli.output import JsonOption, print_json
 from app.config import settings
 from app.infra.db import read_only, unit_of_work
 from app.infra.plain import plain
-from app.tokens import attending, connect_links, store, sweeping
+from app.tokens import attending, connect_links, shown, store, sweeping
 from app.tokens.attending import Outcome
 from app.tokens.given import split
 from app.tokens.provider import Known
@@ -55,7 +55,9 @@ def refresh(
         return
     found = attending.attend(account.id, by=person, force=True)
     if as_json:
-        print_json(plain(found))
+        with read_only() as session:
+            token = shown.one(session, account.platform, account.external_id, clock.now())
+        print_json(plain(found) | {"token": token})
     else:
         why = f": {found.reason}" if found.reason else ""
         typer.echo(f"{account.key}: {found.outcome}{why}{f' ({found.detail})' if found.detail else ''}")

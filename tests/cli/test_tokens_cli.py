@@ -49,6 +49,7 @@ def test_an_account_is_added_with_a_token_from_stdin_and_shown(tokens: Callable[
     shown = tokens("show", ONE).out
     assert "client-mail:a@example.com" in shown
     assert tokens("show", ONE, "--json").json["key_id"] == "k1"
+    assert list(tokens("list", "--json").json) == ["tokens", "as_of", "next"]
     assert tokens("add", ONE, *words[:2]).code == 1
     assert tokens("show", "instagram/2").code == 1
     assert tokens("show", "instagram").code == 2
@@ -109,6 +110,8 @@ def test_platforms_are_asked_and_owners_get_a_link(
     with answering({"GET /refresh_access_token": answer}) as platform:
         use(monkeypatch, home, f'{CATALOGUE}\n[apps.instagram]\nbase_url = "{platform.url}"\n')
         assert tokens("refresh", ONE, "--wait").out == "instagram/1: refreshed\n"
+        again = tokens("refresh", ONE, "--wait", "--json").json
+        assert (again["outcome"], again["token"]["account"]) == ("refreshed", "1")
         refused = tokens("check", ONE)
     assert refused.code == 1
     assert refused.out.startswith("instagram/1: ")
