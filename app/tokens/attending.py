@@ -199,8 +199,8 @@ def _ask(begun: Begun, tokens: Tokens) -> Answer:
     provider, asker = begun.rules.provider, Asker(begun.app, begun.rules.traits, now=begun.now)
     try:
         return provider.refresh(asker, begun.app, tokens)
-    except Misconfigured:
-        raise
+    except Misconfigured as error:  # found out before anything is sent
+        return Refused(Trouble.APP, "misconfigured", str(error))
     except Exception as error:
         log.error("a platform's adapter raised", platform=provider.PLATFORM, error=type(error).__name__)
         trouble = Trouble.LOST if begun.rules.traits.rotates else Trouble.UNKNOWN
