@@ -146,9 +146,9 @@ def locked(uow: UnitOfWork, account: Account) -> Held:
 
 
 def _look_soon(uow: UnitOfWork, held: Held, now: datetime) -> None:
-    """The next pass looks at it, and plans anew; unless somebody is at it, who does."""
-    if held.status.lease_until is None:
-        store.save(uow, held.account.id, held.status, replace(held.status, next_at=now), now=now)
+    """The next pass looks at it, and plans anew; where somebody is at it, who does, or the pass after a crash."""
+    at = held.status.lease_until if held.status.is_leased(now) else now
+    store.save(uow, held.account.id, held.status, replace(held.status, next_at=at), now=now)
 
 
 def _mark(uow: UnitOfWork, account: Account, now: datetime) -> None:

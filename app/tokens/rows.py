@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,9 @@ from app.infra.crypto import Sealed
 from app.tokens import core
 from app.tokens.core import Grant, Step
 from app.tokens.envelope import Place
+
+LONGEST_LEASE = timedelta(hours=1)
+"""More than [tokens] lease_seconds may be, and clocks may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,8 @@ class Status:
     updated_at: datetime | None = None
 
     def is_leased(self, now: datetime) -> bool:
-        """Is somebody refreshing it?"""
-        return self.lease_until is not None and self.lease_until > now
+        """Is somebody refreshing it? A lease without an end in sight is of a clock that was wrong."""
+        return self.lease_until is not None and now < self.lease_until <= now + LONGEST_LEASE
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from app.tokens import core, pacing
 from app.tokens.core import Grant, Ladder, Level
 from app.tokens.provider import Traits
 from app.tokens.providers import platforms
+from app.tokens.rows import LONGEST_LEASE
 
 ATTEND, CHECK = "tasks.tokens.attend", "tasks.tokens.check"
 EVERY_SECONDS = 10
@@ -32,6 +33,8 @@ HANDED_OUT = timedelta(minutes=10)
 """A token that was handed out is looked at again after this, should its job be gone."""
 ENDLESS_CHECK = timedelta(hours=20)
 """A token that never expires is asked about at each daily look."""
+FARTHEST_LOOK = timedelta(days=2)
+"""A daily look that is planned for later than this is of a clock that was wrong, and is made now."""
 LATE = timedelta(minutes=1)
 """A row whose next look is later than it should be by more than this is put right by the daily look."""
 
@@ -145,7 +148,7 @@ def _due_zones(uow: UnitOfWork, found: Catalog, now: datetime) -> list[str]:
             zone=zone,
             due_at=_next_look(found, zone, now),
         )
-    return [zone for zone, due_at in known.items() if zone in zones and due_at <= now]
+    return [zone for zone, due_at in known.items() if zone in zones and not now < due_at <= now + FARTHEST_LOOK]
 
 
 def _next_look(found: Catalog, zone: str, after: datetime) -> datetime:
@@ -156,7 +159,9 @@ def _next_look(found: Catalog, zone: str, after: datetime) -> datetime:
 def _look(uow: UnitOfWork, found: Catalog, zone: str, now: datetime) -> int:
     """Decide about every token of a zone. One query reads them, one writes those that wait for the wrong time."""
     claimed = uow.execute(
-        "UPDATE token_looks SET due_at = :next, looked_at = :now WHERE zone = :zone AND due_at <= :now RETURNING zone",
+        "UPDATE token_looks SET due_at = :next, looked_at = :now "
+        "WHERE zone = :zone AND NOT (due_at > :now AND due_at <= :farthest) RETURNING zone",
+        farthest=now + FARTHEST_LOOK,
         zone=zone,
         now=now,
         next=_next_look(found, zone, now),
@@ -165,9 +170,9 @@ def _look(uow: UnitOfWork, found: Catalog, zone: str, now: datetime) -> int:
         return 0
     tenants = _zones(found)[zone]
     others = [name for name, tenant in found.budgeting.tenants.items() if tenant.timezone != "UTC"]
-    look = decide_all(_tokens(uow, zone, tenants, others), found, zone, now)
+    look = decide_all(_tokens(uow, zone, tenants, others, now), found, zone, now)
     _write_day(uow, now.astimezone(ZoneInfo(zone)).date(), look.tally)
-    _put_right(uow, look.wrong)
+    _put_right(uow, look.wrong, now)
     spread = timedelta(minutes=found.connecting.tokens.spread_minutes)
     for place in range(0, len(look.unchecked), 500):
         jobs.submit_many(uow, [_checking(one, now, spread) for one in look.unchecked[place : place + 500]])
@@ -185,13 +190,15 @@ _TOKENS = """
 SELECT a.id, a.tenant, a.platform, a.app, s.generation, s.grant_state, s.refresh IS NOT NULL, s.issued_at, s.expires_at,
        s.refresh_expires_at, s.attempts, s.tried_at, s.wait_until, s.checked_at, s.next_at
 FROM accounts a JOIN token_status s ON s.account_id = a.id
-WHERE a.disabled_at IS NULL AND s.grant_state <> '' AND s.lease_until IS NULL AND """
+WHERE a.disabled_at IS NULL AND s.grant_state <> ''
+  AND (s.lease_until IS NULL OR s.lease_until NOT BETWEEN :now AND :longest) AND """
 
 
-def _tokens(uow: UnitOfWork, zone: str, tenants: Sequence[str], others: Sequence[str]) -> Iterator[Any]:
-    """Rows of all tokens of a zone, as plain tuples."""
+def _tokens(uow: UnitOfWork, zone: str, tenants: Sequence[str], others: Sequence[str], now: datetime) -> Iterator[Any]:
+    """Rows of all tokens of a zone that nobody is at, as plain tuples."""
     which = "NOT (a.tenant = ANY(:others))" if zone == "UTC" else "a.tenant = ANY(:tenants)"
-    given = {"others": list(others)} if zone == "UTC" else {"tenants": list(tenants)}
+    given: dict[str, Any] = {"now": now, "longest": now + LONGEST_LEASE}
+    given |= {"others": list(others)} if zone == "UTC" else {"tenants": list(tenants)}
     result = uow.session.connection().execute(text(_TOKENS + which), given)
     return iter(result.cursor.fetchall() if result.cursor is not None else ())
 
@@ -213,7 +220,7 @@ def decide_all(rows: Iterator[Any], found: Catalog, zone: str, now: datetime) ->
             look.tally.setdefault(tenant, Counter())[level] += 1
             if _is_unchecked(token, kind.traits, checked, now):
                 look.unchecked.append(_uuid(identifier))
-        if level is Level.HEALTHY and next_at is not None and next_at - now > kind.ladder.spread:
+        if level is Level.HEALTHY and _is_planned(token, kind.ladder, next_at, now):
             continue
         account = _uuid(identifier)
         daily = core.Daily(settings.daily_at, place, core.offset_of(kind.ladder, account))
@@ -221,6 +228,13 @@ def decide_all(rows: Iterator[Any], found: Catalog, zone: str, now: datetime) ->
         if due is not None and (next_at is None or next_at - due > LATE):
             look.wrong.append((account, max(due, now)))
     return look
+
+
+def _is_planned(token: core.Token, ladder: Ladder, next_at: datetime | None, now: datetime) -> bool:
+    """Will somebody look at a healthy token in time? One of weeks has time until the next daily look."""
+    if next_at is None or next_at - now <= ladder.spread:
+        return False
+    return ladder.daily or (token.expires_at is not None and next_at < token.expires_at)
 
 
 def _is_unchecked(token: core.Token, traits: Traits, checked_at: datetime | None, now: datetime) -> bool:
@@ -259,11 +273,14 @@ def _write_day(uow: UnitOfWork, day: date, tally: Mapping[str, Counter[Level]]) 
     )
 
 
-def _put_right(uow: UnitOfWork, wrong: Sequence[tuple[UUID, datetime]]) -> None:
+def _put_right(uow: UnitOfWork, wrong: Sequence[tuple[UUID, datetime]], now: datetime) -> None:
     if wrong:
         uow.execute(
             "UPDATE token_status s SET next_at = w.due FROM unnest(CAST(:ids AS uuid[]), CAST(:due AS timestamptz[])) "
-            "AS w(id, due) WHERE s.account_id = w.id AND s.lease_until IS NULL",
+            "AS w(id, due) WHERE s.account_id = w.id "
+            "AND (s.lease_until IS NULL OR s.lease_until NOT BETWEEN :now AND :longest)",
+            now=now,
+            longest=now + LONGEST_LEASE,
             ids=[str(one) for one, _ in wrong],
             due=[due for _, due in wrong],
         )

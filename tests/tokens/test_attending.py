@@ -13,7 +13,7 @@ from app.config import settings
 from app.errors import Transient
 from app.infra.crypto import new_key
 from app.infra.db import unit_of_work
-from app.tokens import attending, keys_in_use, provider, settling, store, storing
+from app.tokens import accounts, attending, keys_in_use, provider, settling, store, storing
 from app.tokens.asking import Asker
 from app.tokens.core import Grant, Step
 from app.tokens.settling import Outcome
@@ -263,6 +263,34 @@ def test_a_token_that_does_not_rotate_is_simply_tried_again_after_a_crash(
     assert [came.outcome for came in scene.sweep()] == [Outcome.REFRESHED]
     assert instagram.refreshed["anna"] == 2
     assert scene.messages(held) == []
+
+
+def test_an_account_that_was_disabled_while_its_worker_died_is_looked_after_again(
+    scene: Scene, instagram: MetaPlatform
+) -> None:
+    held = _near_its_end(scene, instagram)
+    _die_before_the_answer_is_stored(scene, held)
+    with unit_of_work() as uow:
+        accounts.disable(uow, "instagram", held.account.external_id, reason="holidays", by="ann", now=scene.now)
+    scene.after(hours=1)
+    with unit_of_work() as uow:
+        accounts.enable(uow, "instagram", held.account.external_id, by="ann", now=scene.now)
+    assert [came.outcome for came in scene.sweep()] == [Outcome.REFRESHED]
+
+
+@pytest.mark.parametrize("wrong", ["next_at", "next_at = NULL, lease_until", "next_at = expires_at, lease_until"])
+def test_a_clock_that_was_wrong_for_a_moment_leaves_nothing_behind(scene: Scene, x: OAuthPlatform, wrong: str) -> None:
+    scene.account(x, "anna", age=timedelta(minutes=10), life=timedelta(hours=2))
+    scene.sweep()
+    scene.ledger.sql(f"UPDATE token_status SET {wrong} = :far", far=scene.now + timedelta(days=3650))
+    scene.ledger.sql("UPDATE token_looks SET due_at = :far", far=scene.now + timedelta(days=3650))
+    for _ in range(3):
+        scene.after(minutes=30)
+        scene.sweep()
+    assert x.refreshed["anna"] == 1
+    assert {
+        row.due_at - scene.now < timedelta(days=1) for row in scene.ledger.sql("SELECT due_at FROM token_looks")
+    } == {True}
 
 
 def test_an_answer_that_comes_after_its_token_was_replaced_says_nothing_about_the_new_one(
