@@ -129,13 +129,13 @@ def report(
 def action(row: Any) -> dict[str, Any]:
     """What was done about one account's token, the last time that day."""
     known = _moment(row.facts.get("expires_at"))
-    new = known if row.kind in _RENEWING else None
+    new = known if row.kind in _RENEWING and not row.reason else None
     expires = _moment(row.facts.get("before_expires_at")) if row.kind in _RENEWING else known or row.present_end
     return {
         "client": f"{row.tenant} ({row.platform}/{row.external_id})",
         "token_expires": None if expires is None else clock.iso(expires),
         "days_remaining": None if expires is None else max(0, (expires - row.at).days),
-        "action": ACTIONS[row.kind],
+        "action": _name_of(row),
         **({} if new is None else {"new_expiry": clock.iso(new)}),
         **({"alert": row.facts.get("step", "")} if row.kind == "told" else {}),
         "tenant": row.tenant,
@@ -144,10 +144,20 @@ def action(row: Any) -> dict[str, Any]:
         "name": row.name,
         "kind": row.kind,
         "reason": row.reason,
-        "detail": row.facts.get("detail", ""),
+        "detail": row.facts.get("detail") or row.facts.get("error", ""),
         "at": clock.iso(row.at),
         "times": row.times,
     }
+
+
+def _name_of(row: Any) -> str:
+    """What went wrong is not called what it should have been."""
+    match row.kind, row.reason:
+        case "told", "failed":
+            return "alert failed"
+        case "refreshed", reason if reason:
+            return ACTIONS["failed"]
+    return ACTIONS[row.kind]
 
 
 def _counts(session: Session, day: date, tenant: str | None, now: datetime) -> tuple[Counts | None, str]:

@@ -54,7 +54,7 @@ def _list(heading: str, actions: list[Document], zone: str) -> Iterator[str]:
 
 
 def _is_good(item: Document) -> bool:
-    return item["kind"] in _GOOD or item.get("alert") == RESTORED
+    return item["action"] in _GOOD or (item["action"], item.get("alert")) == ("alert client", RESTORED)
 
 
 def _what(item: Document) -> str:

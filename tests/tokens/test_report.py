@@ -134,6 +134,26 @@ def test_the_gravest_come_first_and_what_is_left_out_is_counted(accounts: None) 
     assert found["more_actions"] == 2
 
 
+def test_what_did_not_work_is_not_called_done(accounts: None) -> None:
+    at = NOW - timedelta(hours=1)
+    remember(
+        [
+            happened(SHOP, "told", at, "failed", step="urgent", channel="telegram", error="blocked by the user"),
+            happened(SHOP, "told", at, "failed", step="restored", channel="telegram", error="blocked by the user"),
+            happened(SHOP, "refreshed", at, "not_extended", before_expires_at=NOW + 9 * DAY, expires_at=NOW + 9 * DAY),
+        ]
+    )
+    found = shown(tenant="acme")
+    assert sorted((one["action"], one.get("alert"), one["detail"]) for one in found["actions"]) == [
+        ("alert failed", "restored", "blocked by the user"),
+        ("alert failed", "urgent", "blocked by the user"),
+        ("retry", None, ""),
+    ]
+    said = report_text.text(found)
+    assert "Done" not in said
+    assert "9 days left, not extended" in said
+
+
 def test_what_outlived_its_account_is_still_told(accounts: None) -> None:
     gone = Kept("9", name="gone")
     remember([happened(gone, "removed", NOW)])
