@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -66,14 +67,16 @@ def refused(uow: UnitOfWork, app: App, *, reason: str, detail: str, until: datet
 def limited(uow: UnitOfWork, app: App, *, until: datetime) -> None:
     """Its platform wants no questions for a while."""
     found = _lock(uow, app.name)
-    if found.state in (OK, LIMITED) and (found.held_until is None or found.held_until < until):
-        _write(uow, AppState(app.name, LIMITED, "rate_limited", found.failures, until))
+    if found.state not in (OK, LIMITED, ODD) or (found.held_until is not None and found.held_until >= until):
+        return
+    state, reason = (ODD, found.reason) if found.state == ODD else (LIMITED, "rate_limited")
+    _write(uow, AppState(app.name, state, reason, found.failures, until))
 
 
 def odd(uow: UnitOfWork, app: App, *, reason: str, detail: str) -> None:
     """It answered something that nobody described: a person has to look. Its accounts do not wait for that."""
     found = _lock(uow, app.name)
-    if found.state in {ODD, REFUSED}:
+    if found.state in {ODD, REFUSED, UNSURE}:  # staff have been called
         return
     _write(uow, AppState(app.name, ODD, reason, found.failures, found.held_until))
     _tell(uow, app, _TOLD[ODD], reason=reason, detail=detail)
@@ -92,6 +95,7 @@ def failed(uow: UnitOfWork, app: App, *, now: datetime, lost: bool) -> None:
         _write(uow, AppState(app.name, state, found.reason, failures, until))
         return
     _write(uow, AppState(app.name, UNSURE, "no_answers", failures, now + FIRST_HOLD))
+    _tell_over(uow, app, found)
     _tell(uow, app, _TOLD[UNSURE], failures=failures, held_until=now + FIRST_HOLD, reason="no_answers")
 
 
@@ -102,16 +106,24 @@ def answered(uow: UnitOfWork, app: App) -> None:
         return
     found = _lock(uow, app.name)
     _write(uow, AppState(app.name, OK))
-    if found.state in _OVER:
-        _tell(uow, app, _OVER[found.state], reason=found.reason)
+    _tell_over(uow, app, found)
+
+
+def accepted(uow: UnitOfWork, app: App, *, states: Collection[str]) -> None:
+    """It answered another question than for a token: of these states nothing is left."""
+    if read(uow.session, app.name).state not in states:
+        return
+    found = _lock(uow, app.name)
+    if found.state in states:
+        _write(uow, AppState(app.name, OK, failures=found.failures))
+        _tell_over(uow, app, found)
 
 
 def _become(uow: UnitOfWork, app: App, state: str, *, reason: str, detail: str, until: datetime) -> None:
     found = _lock(uow, app.name)
     _write(uow, AppState(app.name, state, reason, found.failures, until))
     if found.state != state:
-        if found.state in _OVER:
-            _tell(uow, app, _OVER[found.state], reason=found.reason)
+        _tell_over(uow, app, found)
         _tell(uow, app, _TOLD[state], reason=reason, detail=detail, held_until=until)
 
 
@@ -135,6 +147,12 @@ def _write(uow: UnitOfWork, state: AppState) -> None:
         failures=state.failures,
         held_until=state.held_until,
     )
+
+
+def _tell_over(uow: UnitOfWork, app: App, before: AppState) -> None:
+    """What was told of the state before ends with it."""
+    if before.state in _OVER:
+        _tell(uow, app, _OVER[before.state], reason=before.reason)
 
 
 def _tell(uow: UnitOfWork, app: App, kind: str, **facts: Any) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from app import clock
+from app.catalog import App
 from app.errors import Misconfigured, NotFound, Transient
 from app.infra.crypto import Damaged, KeyMissing
 from app.infra.db import UnitOfWork, read_only, unit_of_work
@@ -98,8 +99,11 @@ def check(account_id: uuid.UUID, *, by: str, now: datetime | None = None) -> Acc
         return opened
     app = rules.app
     if app is None:
+        with unit_of_work() as uow:
+            _tell_missing(uow, held, rules, now=moment)
         return Refused(Trouble.APP, "app_missing", f'there is no app "{held.account.app}"')
     answer = rules.provider.introspect(Asker(app, rules.traits, now=moment), app, opened)
+    _learn(held, rules, app, answer, now=moment)
     if isinstance(answer, Known):
         _accepted(held, rules, answer, by=by, now=moment)
     elif answer.trouble is Trouble.DEAD:
@@ -159,13 +163,36 @@ def _obstacle(uow: UnitOfWork, held: Held, rules: Rules, *, force: bool, now: da
     return None
 
 
+def _learn(held: Held, rules: Rules, app: App, answer: Acceptance, *, now: datetime) -> None:
+    """What a check says of the app, where it is asked as a refresh is: a token without an end is never refreshed."""
+    if not rules.traits.one_token:
+        return
+    is_endless = held.status.expires_at is None
+    with unit_of_work() as uow:
+        if isinstance(answer, Known):
+            lifted = (apps_state.REFUSED, apps_state.ODD) if is_endless else (apps_state.REFUSED,)
+            apps_state.accepted(uow, app, states=lifted)
+        elif answer.trouble is Trouble.APP:
+            again = now + timedelta(minutes=rules.settings.app_retry_minutes)
+            apps_state.refused(uow, app, reason=answer.reason, detail=answer.detail, until=again)
+        elif answer.trouble is Trouble.UNKNOWN and is_endless:
+            apps_state.odd(uow, app, reason=answer.reason, detail=answer.detail)
+
+
+def _tell_missing(uow: UnitOfWork, held: Held, rules: Rules, *, now: datetime) -> None:
+    app, account = rules.app, held.account
+    detail = "the app's client_id is not configured"
+    if app is None:
+        app = App(name=account.app, platform=account.platform)
+        detail = f"accounts of {account.platform} name it, and there is no such app for it"
+    again = now + timedelta(minutes=rules.settings.app_retry_minutes)
+    apps_state.refused(uow, app, reason="app_missing", detail=detail, until=again)
+
+
 def _without_app(uow: UnitOfWork, held: Held, rules: Rules, *, now: datetime) -> Attended:
-    """Its app is not configured, or turned off: no try is used up, and staff are told once."""
-    app = rules.app
-    if app is not None and app.enabled:
-        again = now + timedelta(minutes=rules.settings.app_retry_minutes)
-        detail = "the app's client_id is not configured"
-        apps_state.refused(uow, app, reason="app_missing", detail=detail, until=again)
+    """Its app is gone, not configured, or turned off: no try is used up. Staff are told of what is no purpose."""
+    if rules.app is None or rules.app.enabled:
+        _tell_missing(uow, held, rules, now=now)
     block = Block(now + KEY_RETRY)
     return settling.hold(uow, held, rules, now=now, block=block, reason="app_missing")
 

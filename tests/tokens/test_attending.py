@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from app.catalog import App
 from app.config import settings
 from app.errors import Transient
 from app.infra.crypto import new_key
 from app.infra.db import unit_of_work
-from app.tokens import accounts, attending, keys_in_use, provider, settling, store, storing
+from app.tokens import accounts, apps_state, attending, keys_in_use, provider, settling, store, storing
 from app.tokens.asking import Asker
 from app.tokens.core import Grant, Step
 from app.tokens.settling import Outcome
@@ -193,6 +194,34 @@ def test_a_platform_that_answers_nobody_is_waited_for_before_everybody_has_lost_
     scene.after(hours=2)
     assert {scene.attend(one).outcome for one in accounts} == {Outcome.REFRESHED}
     assert len(scene.signals("tokens.platform_sure")) == 1
+
+
+def test_what_was_told_of_an_app_ends_when_something_else_is_the_matter(scene: Scene) -> None:
+    app, until = App(name="x"), scene.now + timedelta(hours=1)
+    with unit_of_work() as uow:
+        apps_state.odd(uow, app, reason="undocumented", detail="")
+        apps_state.limited(uow, app, until=until)
+        assert apps_state.read(uow.session, "x").block(scene.now) is not None
+        for _ in range(apps_state.OUTAGE_AFTER):
+            apps_state.failed(uow, app, now=scene.now, lost=False)
+        apps_state.odd(uow, app, reason="undocumented", detail="")
+        apps_state.refused(uow, app, reason="app_refused", detail="", until=until)
+        apps_state.answered(uow, app)
+    assert [row.kind.removeprefix("tokens.") for row in scene.signals()] == [
+        "answer_unknown", "answer_known", "platform_unsure", "platform_sure", "app_refused", "app_accepted",
+    ]  # fmt: skip
+
+
+def test_an_app_that_is_gone_from_the_catalogue_is_told_at_once(scene: Scene, instagram: MetaPlatform) -> None:
+    held = scene.account(instagram, "anna", age=timedelta(days=52))
+    scene.ledger.sql("UPDATE accounts SET app = 'gone'")
+    scene.after(days=1)
+    assert scene.attend(held).reason == "app_missing"
+    assert isinstance(attending.check(held.account.id, by="person", now=scene.now), provider.Refused)
+    assert [(row.subject, row.labels["platform"]) for row in scene.signals("tokens.app_refused")] == [
+        ("app:gone", "instagram")
+    ]
+    assert scene.held(held).status.attempts == 0
 
 
 def test_two_workers_at_one_token_refresh_it_once(scene: Scene, x: OAuthPlatform) -> None:
@@ -468,6 +497,21 @@ def test_a_token_that_never_expires_is_asked_about_at_each_daily_look(scene: Sce
         attending.check(held.account.id, by="daily look", now=scene.now)
         after = scene.held(held).status
         assert (after.grant, after.paused, after.told) == (Grant.DEAD, True, Step.LAST)
+
+
+def test_staff_learn_that_tokens_without_an_end_cannot_be_asked_about(scene: Scene) -> None:
+    with MetaPlatform("facebook") as facebook:
+        scene.catalogue(facebook)
+        facebook.life = None
+        held = scene.account(facebook, "anna")
+        for error in (GraphError(100, text="Unsupported"), GraphError(190, text="Error validating application")):
+            facebook.refuse(error)
+            attending.check(held.account.id, by="daily look", now=scene.now)
+            facebook.accept()
+            attending.check(held.account.id, by="daily look", now=scene.now)
+    assert [row.kind.removeprefix("tokens.") for row in scene.signals() if row.subject.startswith("app:")] == [
+        "answer_unknown", "answer_known", "app_refused", "app_accepted",
+    ]  # fmt: skip
 
 
 def test_one_damaged_row_is_told_as_that_account_and_over_with_its_next_token(
