@@ -30,6 +30,8 @@ from app.tokens.store import Held
 
 KEY_RETRY = timedelta(hours=1)
 """Until a token whose key is missing is tried again."""
+TURN = timedelta(hours=1)
+"""How long a token may wait for its turn before that is trouble."""
 SETTLE_SECONDS = 40.0
 """How long an answer is kept that the database does not take; with the question's own time less than a job's limit."""
 
@@ -159,7 +161,9 @@ def _obstacle(uow: UnitOfWork, held: Held, rules: Rules, *, force: bool, now: da
         return settling.hold(uow, held, rules, now=now, block=block)
     room_at = None if force else pacing.turn(app)
     if room_at is not None:
-        return settling.hold(uow, held, rules, now=now, block=Block(max(now, room_at)))
+        since = max(due or now, held.status.refreshed_at or now)
+        block = Block(max(now, room_at), is_trouble=now - since > TURN)
+        return settling.hold(uow, held, rules, now=now, block=block)
     return None
 
 

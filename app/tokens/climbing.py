@@ -43,9 +43,17 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Why nothing can be tried now, whatever the token: its app is held, its key is missing."""
+    """Why nothing can be tried now, whatever the token: its app is held, its key is missing.
+
+    `is_trouble` False: it only waits for its turn, which nobody need hear of before it has expired.
+    """
 
     until: datetime | None = None
+    is_trouble: bool = True
+
+    def counts(self, status: Status, now: datetime) -> bool:
+        """Does the ladder go by it?"""
+        return self.is_trouble or (status.expires_at is not None and status.expires_at <= now)
 
 
 def rules_of(account: Account) -> Rules | None:
@@ -73,7 +81,8 @@ def follow(
     how: str = "",
 ) -> None:
     """Write `after`, and whatever its place on the ladder asks for. The caller holds the row locked."""
-    token = store.token_of(account, after, blocked=block is not None, held_until=None if block is None else block.until)
+    is_blocked = block is not None and block.counts(after, now)
+    token = store.token_of(account, after, blocked=is_blocked, held_until=None if block is None else block.until)
     place = core.place_of(token, rules.ladder, rules.traits, now)
     earlier = core.place_of(store.token_of(account, before), rules.ladder, rules.traits, now)
     if place.step is Step.NONE:

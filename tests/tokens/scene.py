@@ -31,7 +31,7 @@ client_secret = "{client_secret}"
 base_url = "{base_url}"
 login_url = "{login_url}"
 timeout = 1
-refreshes_per_minute = 0
+refreshes_per_minute = {rate}
 """
 _BEGINNING = """
 [services.redis]
@@ -46,11 +46,15 @@ from = "us@example.com"
 
 
 class Scene:
-    """What a test does with accounts. `now` is the time for everything but the ledger of jobs."""
+    """What a test does with accounts. `now` is the time for everything but the ledger of jobs.
+
+    `rate`: an app's refreshes a minute in the next catalogue.
+    """
 
     def __init__(self, ledger: Ledger, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ledger = ledger
         self.now = START
+        self.rate = 0
         self._home, self._monkeypatch = home, monkeypatch
         self._platforms: list[Serving] = []
 
@@ -144,7 +148,7 @@ class Scene:
         secret = app.client_secret.get_secret_value() if app.client_secret else ""
         return _APP.format(
             name=app.name, at=app.at, client_id=app.client_id, client_secret=secret, base_url=app.base_url,
-            login_url=app.login_url,
+            login_url=app.login_url, rate=self.rate,
         )  # fmt: skip
 
 

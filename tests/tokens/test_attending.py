@@ -53,10 +53,10 @@ def _fresh(running: tuple[MetaPlatform, OAuthPlatform], scene: Scene) -> tuple[M
     return running
 
 
-def _near_its_end(scene: Scene, platform: MetaPlatform, days: float = 5.0) -> Held:
+def _near_its_end(scene: Scene, platform: MetaPlatform, days: float = 5.0, *, name: str = "anna") -> Held:
     """An account whose token has so many days left."""
     life = timedelta(days=60)
-    return scene.account(platform, "anna", age=life - timedelta(days=days), life=life)
+    return scene.account(platform, name, age=life - timedelta(days=days), life=life)
 
 
 def test_a_token_with_ten_days_left_is_refreshed_at_nine_of_the_next_day(scene: Scene, instagram: MetaPlatform) -> None:
@@ -222,6 +222,15 @@ def test_an_app_that_is_gone_from_the_catalogue_is_told_at_once(scene: Scene, in
         ("app:gone", "instagram")
     ]
     assert scene.held(held).status.attempts == 0
+
+
+def test_nobody_hears_of_a_token_that_only_waits_for_its_turn(scene: Scene, instagram: MetaPlatform) -> None:
+    accounts = [_near_its_end(scene, instagram, days=0.5, name=name) for name in ("anna", "bob")]
+    scene.rate = 1
+    scene.catalogue(instagram)
+    came = [scene.attend(one).outcome for one in accounts]
+    assert came == [Outcome.REFRESHED, Outcome.WAITING]
+    assert scene.signals("tokens.climbed", "tokens.paused") == []
 
 
 def test_two_workers_at_one_token_refresh_it_once(scene: Scene, x: OAuthPlatform) -> None:
