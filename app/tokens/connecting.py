@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from app import catalog, signals
 from app.config import settings
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, Invalid, NotFound
 from app.infra.crypto import Damaged, KeyMissing
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
 from app.infra.secret import Secret
-from app.tokens import apps_state, consents, logins, permissions, store, storing
+from app.tokens import apps_state, connect_links, consents, logins, permissions, store, storing
 from app.tokens.connect_links import PREFIX, ConnectLink
 from app.tokens.consents import Consent, Failure, Outcome
 from app.tokens.logins import Login
@@ -115,13 +115,22 @@ def finish(state: str, cookie: str, *, code: str = "", error: str = "", now: dat
 
 def take(state: str, cookie: str, *, now: datetime) -> Returned | Finished:
     """Use up the state of a login that comes back; Finished where it ends here."""
-    browser, _, again = cookie.partition(".")
+    browser, _, link = cookie.partition(".")
+    again = _usable_again(link, now)
     with unit_of_work() as uow:
         taken = logins.take(uow, state, browser, now=now)
     if isinstance(taken, Login):
         return Returned(taken, again)
     log.info("a login was turned away", outcome=taken.value)
     return Finished(taken, again=again if taken in (Outcome.EXPIRED, Outcome.USED) else "")
+
+
+def _usable_again(token: str, now: datetime) -> str:
+    """The link's token, empty where it opens nothing any more: a cookie is what somebody's browser says."""
+    try:
+        return connect_links.read(settings(), token, now=now).token
+    except Invalid:
+        return ""
 
 
 def complete(returned: Returned, *, code: str = "", error: str = "", now: datetime) -> Finished:

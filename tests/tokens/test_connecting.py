@@ -181,6 +181,13 @@ def test_an_account_kept_under_the_apps_own_id_of_it_is_the_same(owner: Owner, i
     assert Owner("instagram", "95").connects().outcome is Outcome.CONNECTED
 
 
+def test_a_browser_that_was_given_another_link_is_not_led_there(owner: Owner) -> None:
+    for planted in ("https://evil.example", "javascript:x", "", owner.url().rpartition("/")[2] + "x"):
+        begun = owner.begins()
+        ended = owner.returns(begun, cookie=f"{begun.cookie.partition('.')[0]}.{planted}", error="access_denied")
+        assert (ended.outcome, ended.again) == (Outcome.CANCELLED, "")
+
+
 def test_who_says_no_is_asked_again_later(owner: Owner, instagram: MetaPlatform, ledger: Ledger) -> None:
     instagram.consents = False
     link = owner.link()
