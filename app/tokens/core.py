@@ -15,7 +15,7 @@ from app.tokens.provider import Traits
 
 _A_DAY = timedelta(days=1)
 _MOST = 0.75
-"""Share of a short life in which it is refreshed: with more of it, each refresh would be due at once again."""
+"""Share of a life in which it is refreshed: with more of it, each refresh would be due at once again."""
 WORTHWHILE = timedelta(minutes=1)
 """What a refresh has to add to a life that the end of a consent bounds; platforms count in whole seconds."""
 
@@ -129,7 +129,7 @@ def ladder_of(settings: Settings, traits: Traits, app: App | None = None) -> Lad
     lead = traits.lead or days
     if app is not None and app.refresh_minutes is not None:
         lead = timedelta(minutes=app.refresh_minutes)
-    if traits.lead is not None and traits.life is not None:
+    if traits.life is not None:
         lead = min(lead, traits.life * _MOST)
     daily = lead >= _A_DAY
     return Ladder(

@@ -167,6 +167,8 @@ def test_an_app_cannot_have_its_tokens_refreshed_as_soon_as_they_are_given() -> 
     life = Life("x", good(NOW + 2 * HOUR, issued_at=NOW), app=eager).lived(span=2 * HOUR)
     assert life.tries[0] == NOW + timedelta(minutes=30)
     assert not life.ladder.daily
+    always = core.ladder_of(Settings(refresh_days=90), platforms()["instagram"].TRAITS)
+    assert always.lead == 45 * DAY
 
 
 def test_a_consent_that_ends_on_a_day_is_asked_for_at_ten_three_and_one_days_and_what_it_gave_goes_on() -> None:
