@@ -67,7 +67,10 @@ def _hand_out_all(now: datetime, *, until: float) -> int:
 
 
 def hand_out(uow: UnitOfWork, now: datetime) -> int:
-    """Submit a job for each token that is due, of each app as many as it may refresh until the next pass."""
+    """Submit a job for each token that is due, of each app as many as it may refresh until the next pass.
+
+    A row that somebody holds waits for the next one, and nobody for that row.
+    """
     connecting = catalog.current().connecting
     rows = uow.execute(
         "SELECT a.platform, a.app, array_agg(s.account_id ORDER BY s.next_at) AS ids FROM token_status s "
@@ -81,8 +84,8 @@ def hand_out(uow: UnitOfWork, now: datetime) -> int:
     if not chosen:
         return 0
     taken = uow.execute(
-        "UPDATE token_status SET next_at = :later WHERE account_id = ANY(:ids) AND next_at <= :now "
-        "RETURNING account_id",
+        "UPDATE token_status SET next_at = :later WHERE account_id IN (SELECT account_id FROM token_status "
+        "WHERE account_id = ANY(:ids) AND next_at <= :now FOR UPDATE SKIP LOCKED) RETURNING account_id",
         later=now + HANDED_OUT,
         ids=chosen,
         now=now,
@@ -276,9 +279,11 @@ def _write_day(uow: UnitOfWork, day: date, tally: Mapping[str, Counter[Level]]) 
 def _put_right(uow: UnitOfWork, wrong: Sequence[tuple[UUID, datetime]], now: datetime) -> None:
     if wrong:
         uow.execute(
-            "UPDATE token_status s SET next_at = w.due FROM unnest(CAST(:ids AS uuid[]), CAST(:due AS timestamptz[])) "
-            "AS w(id, due) WHERE s.account_id = w.id "
-            "AND (s.lease_until IS NULL OR s.lease_until NOT BETWEEN :now AND :longest)",
+            "UPDATE token_status s SET next_at = w.due FROM ("
+            "SELECT t.account_id, g.due FROM unnest(CAST(:ids AS uuid[]), CAST(:due AS timestamptz[])) AS g(id, due) "
+            "JOIN token_status t ON t.account_id = g.id "
+            "WHERE t.lease_until IS NULL OR t.lease_until NOT BETWEEN :now AND :longest "
+            "FOR UPDATE OF t SKIP LOCKED) AS w WHERE s.account_id = w.account_id",
             now=now,
             longest=now + LONGEST_LEASE,
             ids=[str(one) for one, _ in wrong],

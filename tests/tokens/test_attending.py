@@ -14,7 +14,7 @@ from app.config import settings
 from app.errors import Transient
 from app.infra.crypto import new_key
 from app.infra.db import unit_of_work
-from app.tokens import accounts, apps_state, attending, keys_in_use, provider, settling, store, storing
+from app.tokens import accounts, apps_state, attending, keys_in_use, provider, settling, store, storing, sweeping
 from app.tokens.asking import Asker
 from app.tokens.core import Grant, Step
 from app.tokens.settling import Outcome
@@ -475,6 +475,16 @@ def test_the_daily_look_counts_all_tokens_and_puts_right_what_waits_for_the_wron
     assert [tuple(day) for day in days] == [("acme", 4, 2, 2, 0), ("other", 1, 0, 0, 1)]
     assert [scene.held(one).status.attempts for one in accounts] == [1, 1, 0, 0]
     assert all(scene.held(one).status.next_at is not None for one in accounts)
+
+
+def test_a_row_that_somebody_holds_holds_up_nobody_else(scene: Scene, instagram: MetaPlatform) -> None:
+    anna, bob = (_near_its_end(scene, instagram, name=name) for name in ("anna", "bob"))
+    with unit_of_work() as uow:
+        store.lock(uow, anna.account.id)
+        assert sweeping.sweep(scene.now) == 1
+    [job] = scene.ledger.sql("SELECT kwargs FROM jobs WHERE task = 'tasks.tokens.attend'")
+    assert job.kwargs["account_id"] == str(bob.account.id)
+    assert sweeping.sweep(scene.now) == 1
 
 
 def test_a_daily_look_that_fails_holds_up_nothing_that_is_due(scene: Scene, instagram: MetaPlatform) -> None:
