@@ -104,7 +104,11 @@ class Checker:
         return name
 
     def _contacts(self, reading: Reading) -> tuple[dict[str, str], ...] | None:
-        found = [self._contact(reading, where, one) for where, one in reading.contacts()]
+        given = reading.contacts()
+        if len(given) > MOST_CONTACTS:
+            reading.wrong("contacts", f"must be at most {MOST_CONTACTS}")
+            return None
+        found = [self._contact(reading, where, one) for where, one in given]
         found += [self._by_kind(reading, kind) for kind in ("telegram", "email")]
         kept = [one for one in found if one is not None]
         if len(kept) > MOST_CONTACTS:

@@ -16,6 +16,7 @@ from app.tokens.providers import platforms
 SECRETS = ("access_token", "refresh_token")
 LONGEST = 200
 MOST_SCOPES = 100
+MOST_UNKNOWN = 20
 
 _NAME = re.compile(r"[a-z]{1,15}(_[a-z]{1,15}){0,3}")
 _TOKEN = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_TOKEN}}}")
@@ -37,12 +38,15 @@ class Reading:
     def __init__(self, given: Mapping[str, Any], known: Iterable[str]) -> None:
         self.problems: list[Problem] = []
         self._given = hidden(given)
-        for field in sorted(self._given.keys() - set(known)):
+        unknown = sorted(self._given.keys() - set(known))
+        for field in unknown[:MOST_UNKNOWN]:
             meant = did_you_mean(field, known)
             if _NAME.fullmatch(field):
                 self.wrong(field, f"is not known{meant}")
             else:
                 self.wrong("?", f"is a name that is not known{meant}")  # it may be a token in a wrong place
+        if len(unknown) > MOST_UNKNOWN:
+            self.wrong("?", f"and {len(unknown) - MOST_UNKNOWN} more that are not known")
 
     def wrong(self, field: str, message: str) -> None:
         """Note that a field is wrong."""

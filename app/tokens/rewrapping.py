@@ -80,7 +80,9 @@ class Stuck:
 
     def document(self) -> dict[str, str]:
         """JSON-ready."""
-        return {"account": self.account, "key": self.key_id, "reason": self.reason, "part": self.part}
+        platform, _, account = self.account.partition("/")
+        found = {"platform": platform, "account": account, "key_id": self.key_id}
+        return found | {"reason": self.reason, "part": self.part}
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from app.catalog import parse
 from app.errors import Invalid
 from app.notify.specs import catalog_problems
 from app.tokens.given import CHANGEABLE, FIELDS, TOKEN, Checker
+from app.tokens.given_reading import MOST_UNKNOWN, Reading
 from tests.tokens.keeping import CANARY, CATALOGUE, NOW, given, with_token
 
 CHECKER = Checker(parse(CATALOGUE, [catalog_problems]), NOW)
@@ -93,6 +94,12 @@ def test_an_app_must_be_there_and_of_the_platform() -> None:
 
 
 def test_a_name_that_is_none_is_not_quoted_as_it_may_be_a_token() -> None:
+    many = Reading({f"x{place}": 1 for place in range(50_000)}, FIELDS)
+    assert len(many.problems) == MOST_UNKNOWN + 1
+    assert many.problems[-1].message == f"and {50_000 - MOST_UNKNOWN} more that are not known"
+    with pytest.raises(Invalid) as refused:
+        CHECKER.account(given(contacts=[7] * 10_000))
+    assert len(refused.value.problems) == 1
     assert wrong(given(**{CANARY: 1, "acount": 2})) == {
         "?": "is a name that is not known",
         "acount": 'is not known (did you mean "account"?)',

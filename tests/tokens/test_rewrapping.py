@@ -92,6 +92,10 @@ def test_what_does_not_open_is_named_and_left_and_the_others_go_on(
             ("instagram/2", "k3", "key_missing"),
             ("instagram/3", "k3", "key_missing"),
         }
+        named = [
+            {name: one[name] for name in ("platform", "account", "key_id")} for one in done.document()["unreadable"]
+        ]
+        assert {"platform": "instagram", "account": "2", "key_id": "k3"} in named
     assert {account: held(account).access for account in ("2", "3")} == before
     assert held("1").status.key_id == "k2"
     assert [(row.kind, row.subject) for row in kept.sql(KEY_SIGNALS)] == [("tokens.key_missing", "key:k3")]
