@@ -108,8 +108,8 @@ def facts_of(status: Status, now: datetime) -> dict[str, Any]:
 
 
 def days_left(status: Status, now: datetime) -> float | None:
-    """Days until it expires, below zero when it has; None where no end is known."""
-    return None if status.expires_at is None else round((status.expires_at - now) / timedelta(days=1), 2)
+    """Days until it expires, never rounded up, below zero when it has; None where no end is known."""
+    return None if status.expires_at is None else (status.expires_at - now) // (timedelta(days=1) / 100) / 100
 
 
 def tell(uow: UnitOfWork, kind: str, account: Account, facts: Mapping[str, Any], **labels: str) -> None:

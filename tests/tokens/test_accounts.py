@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from app.config import settings
 from app.errors import Conflict, Invalid, Misconfigured, NotFound
 from app.infra.db import unit_of_work
-from app.tokens import accounts
+from app.tokens import accounts, climbing, store
 from tests.fixtures.ledger import Ledger
 from tests.tokens.keeping import CANARY, NOW, add, given, held, prepare, revealed, with_token
 
@@ -120,3 +121,9 @@ def test_a_removed_account_leaves_its_record_and_lets_its_operations_go_on(kept:
     assert signals(kept) == ["tokens.connected", "tokens.resumed", "tokens.removed"]
     add(tenant="other")
     assert held().account.tenant == "other"
+
+
+@pytest.mark.parametrize(("seconds", "days"), [(86_400, 1.0), (86_399, 0.99), (1, 0.0), (-1, -0.01), (-86_400, -1.0)])
+def test_days_that_are_left_are_never_rounded_up(seconds: int, days: float) -> None:
+    status = store.Status(expires_at=NOW + timedelta(seconds=seconds))
+    assert climbing.days_left(status, NOW) == days
