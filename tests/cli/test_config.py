@@ -157,7 +157,7 @@ def test_the_examples_in_the_shipped_file_are_fine_once_uncommented(home: Path, 
     file = tmp_path / "all.toml"
     file.write_text("\n".join(lines[:start] + shown))
     environment = {"STACK_DATABASE_URL": "postgresql://a/b", "STACK_REDIS_URL": "redis://a"}
-    environment |= {"QDRANT_API_KEY": "k", "N8N_API_KEY": "k", "INSTAGRAM_TOKEN": "t"}
+    environment |= {"QDRANT_API_KEY": "k", "N8N_API_KEY": "k", "MASTODON_TOKEN": "t"}
     from app.config import variable
     from app.health.probes import kinds
     from app.health.specs import catalog_problems
