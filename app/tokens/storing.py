@@ -51,8 +51,8 @@ def put(
     after = store.without_lease(_counted(before, status, failed=failed, now=now))
     store.record(
         uow, account, kind, by=by, now=now, generation=generation, reason=failed, note=note or None,
-        expires_at=status.expires_at, before_expires_at=before.expires_at, attempt=before.attempts + 1,
-        duration_ms=duration_ms,
+        expires_at=status.expires_at, before_expires_at=before.expires_at, duration_ms=duration_ms,
+        attempt=before.attempts + 1 if kind == REFRESHED else None,
     )  # fmt: skip
     _tell(uow, account, after, kind=kind, by=by, now=now)
     climbing.follow(uow, account, before, after, rules, now=now, how=kind)
@@ -99,8 +99,8 @@ def _renewed(
         issued_at=tokens.issued_at,
         expires_at=tokens.expires_at,
         refresh_expires_at=tokens.refresh_expires_at or (before.refresh_expires_at if same_consent else None),
-        refreshed_at=now,
-        checked_at=now,
+        refreshed_at=None if kind == IMPORTED else now,
+        checked_at=None if kind == IMPORTED else now,
     )
 
 
