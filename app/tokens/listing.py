@@ -69,6 +69,7 @@ _COUNTS = f"""
     SELECT {{by}} AS name, {levels.level("h.height")} AS level, count(*) AS accounts, min(s.expires_at) AS expires_at
       FROM {levels.SOURCE} CROSS JOIN LATERAL (SELECT {levels.HEIGHT} AS height) h
      WHERE {{conditions}} GROUP BY 1, 2"""
+_SEARCHED = "(a.external_id ILIKE :search OR a.name ILIKE :search)"
 _AFTER = f"({_ORDER}) > (:rank, :lowness, CAST(:expires AS timestamptz), CAST(:account_id AS uuid))"
 
 
@@ -95,7 +96,7 @@ def page(
     wanted = {
         "tenant": ("a.tenant = :tenant", tenant),
         "platform": ("a.platform = :platform", platform),
-        "search": ("(a.external_id ILIKE :search OR a.name ILIKE :search)", search and f"%{_literal(search)}%"),
+        "search": (_SEARCHED, _part(search) if search else None),
         "level": (f"{_RANK} = :level", level and LEVELS.index(level) + 1),
     }
     used = {name: (condition, value) for name, (condition, value) in wanted.items() if value is not None}
@@ -129,11 +130,14 @@ class Count(NamedTuple):
     expires_at: datetime | None
 
 
-def counts(session: Session, *, by: str, now: datetime, tenant: str | None = None) -> Sequence[Count]:
-    """By "tenant" or "platform", and level."""
-    where = "true" if tenant is None else "a.tenant = :tenant"
-    query = _COUNTS.format(by={"tenant": "a.tenant", "platform": "a.platform"}[by], conditions=where)
-    return [Count(*row) for row in session.execute(text(query), {**_given(session, now), "tenant": tenant})]
+def counts(
+    session: Session, *, by: str, now: datetime, tenant: str | None = None, search: str | None = None
+) -> Sequence[Count]:
+    """By "tenant" or "platform", and level; of what is searched for as in `page`."""
+    conditions = ["true", *(["a.tenant = :tenant"] if tenant is not None else []), *([_SEARCHED] if search else [])]
+    query = _COUNTS.format(by={"tenant": "a.tenant", "platform": "a.platform"}[by], conditions=" AND ".join(conditions))
+    values = {**_given(session, now), "tenant": tenant, "search": _part(search) if search else None}
+    return [Count(*row) for row in session.execute(text(query), values)]
 
 
 def one(session: Session, account_id: UUID, now: datetime) -> Listed | None:
@@ -168,5 +172,6 @@ def _moment(written: str) -> datetime:
     return found
 
 
-def _literal(search: str) -> str:
-    return storable(search).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _part(search: str) -> str:
+    literal = storable(search).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{literal}%"

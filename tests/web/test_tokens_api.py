@@ -96,6 +96,7 @@ def test_accounts_are_listed_by_page_and_filter(api: Accounts) -> None:
         ({"platform": "x"}, {"4"}),
         ({"level": "healthy"}, {"1", "3"}),
         ({"search": "4"}, {"4"}),
+        ({"search": ""}, {"1", "2", "3", "4"}),
     ):
         found = api.send("GET", PATH, params=params).json()["tokens"]
         assert {one["account"] for one in found} == expected, params

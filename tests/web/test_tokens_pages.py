@@ -73,6 +73,8 @@ def test_accounts_in_trouble_come_first_below_what_concerns_many(page: TestClien
     critical = words(page.get("/tokens", params={"level": "critical", "platform": "instagram"}).text)
     assert "shop &lt;late&gt;" in critical
     assert "shop &lt;fine&gt;" not in critical
+    assert "critical 2" in text
+    assert "critical 0" in words(page.get("/tokens", params={"search": "fine"}).text), "of what was searched for"
     assert page.get("/tokens", params={"level": "good"}).status_code == 404
 
 

@@ -91,7 +91,8 @@ def _all(session: Session, now: datetime, filters: Mapping[str, str], cursor: st
     page = listing.page(session, now=now, limit=ROWS, cursor=cursor, reach=EVERYTHING, **given)
     apps = apps_state.read_all(session)
     counts: Counter[str] = Counter()
-    for one in listing.counts(session, by="platform", now=page.now, tenant=given["tenant"]):
+    counted = listing.counts(session, by="platform", now=page.now, tenant=given["tenant"], search=given["search"])
+    for one in counted:
         if given["platform"] in (None, one.name):
             counts[one.level] += one.accounts
     return tokens_view.Facts(
