@@ -49,15 +49,22 @@ class _Ready:
 
 
 def attend(
-    account_id: uuid.UUID, *, by: str = "schedule", force: bool = False, now: datetime | None = None
+    account_id: uuid.UUID,
+    *,
+    by: str = "schedule",
+    force: bool = False,
+    patient: bool = False,
+    now: datetime | None = None,
 ) -> Attended:
     """Look at a token, and refresh it where that is due; `force`: a person wants it now.
+
+    `patient`: due or not, but what its app waits for is waited for.
 
     Raises Transient while the limiter is away.
     """
     moment = now or clock.now()
     with unit_of_work() as uow:
-        ready = _begin(uow, account_id, by=by, force=force, now=moment)
+        ready = _begin(uow, account_id, by=by, force=force, now=moment, patient=patient)
     if isinstance(ready, Attended):
         return ready
     begun = ready.begun
@@ -104,7 +111,7 @@ def check(account_id: uuid.UUID, *, by: str, now: datetime | None = None) -> Acc
         with unit_of_work() as uow:
             _tell_missing(uow, held, rules, now=moment)
         return Refused(Trouble.APP, "app_missing", f'there is no app "{held.account.app}"')
-    answer = rules.provider.introspect(Asker(app, rules.traits, now=moment), app, opened)
+    answer = _introspected(rules, app, opened, now=moment)
     _learn(held, rules, app, answer, now=moment)
     if isinstance(answer, Known):
         _accepted(held, rules, answer, by=by, now=moment)
@@ -113,7 +120,9 @@ def check(account_id: uuid.UUID, *, by: str, now: datetime | None = None) -> Acc
     return answer
 
 
-def _begin(uow: UnitOfWork, account_id: uuid.UUID, *, by: str, force: bool, now: datetime) -> Attended | _Ready:
+def _begin(
+    uow: UnitOfWork, account_id: uuid.UUID, *, by: str, force: bool, now: datetime, patient: bool = False
+) -> Attended | _Ready:
     """Take the lease, or say why nothing is sent; whatever time alone has changed is written."""
     held = store.lock(uow, account_id)
     if held is None:
@@ -124,7 +133,7 @@ def _begin(uow: UnitOfWork, account_id: uuid.UUID, *, by: str, force: bool, now:
         return Attended(Outcome.WAITING, "being_refreshed", generation=status.generation, until=status.lease_until)
     if status.started_at is not None and rules.traits.rotates:
         return settling.lost(uow, held, rules, now=now, by=by)
-    stop = _obstacle(uow, held, rules, force=force, now=now)
+    stop = _obstacle(uow, held, rules, force=force or patient, eager=force, now=now)
     if stop is not None:
         return stop
     app = rules.app
@@ -143,8 +152,8 @@ def _begin(uow: UnitOfWork, account_id: uuid.UUID, *, by: str, force: bool, now:
     return _Ready(Begun(replace(held, status=leased), rules, app, by, now), opened)
 
 
-def _obstacle(uow: UnitOfWork, held: Held, rules: Rules, *, force: bool, now: datetime) -> Attended | None:
-    """Why nothing is sent now; None: it is due, and may go."""
+def _obstacle(uow: UnitOfWork, held: Held, rules: Rules, *, force: bool, eager: bool, now: datetime) -> Attended | None:
+    """Why nothing is sent now; None: it is due or wanted, and may go. `eager`: whatever its app waits for."""
     app = rules.app
     missing = app is None or ("refresh" in rules.traits.needs_app and not app.client_id)
     token = held.token()
@@ -157,9 +166,9 @@ def _obstacle(uow: UnitOfWork, held: Held, rules: Rules, *, force: bool, now: da
     if missing or app is None or not app.enabled:
         return _without_app(uow, held, rules, now=now)
     block = apps_state.read(uow.session, app.name).block(now)
-    if block is not None and not force:
+    if block is not None and not eager:
         return settling.hold(uow, held, rules, now=now, block=block)
-    room_at = None if force else pacing.turn(app)
+    room_at = None if eager else pacing.turn(app)
     if room_at is not None:
         since = max(due or now, held.status.refreshed_at or now)
         block = Block(max(now, room_at), is_trouble=now - since > TURN)
@@ -238,6 +247,15 @@ def _ask(begun: Begun, tokens: Tokens) -> Answer:
         return Refused(trouble, "adapter_failed", f"the adapter failed: {type(error).__name__}")
 
 
+def _introspected(rules: Rules, app: App, tokens: Tokens, *, now: datetime) -> Acceptance:
+    """The provider's answer; an error of its own may quote what it was given, and gets no further."""
+    try:
+        return rules.provider.introspect(Asker(app, rules.traits, now=now), app, tokens)
+    except Exception as error:
+        log.error("a platform's adapter raised", platform=rules.provider.PLATFORM, error=type(error).__name__)
+        return Refused(Trouble.UNKNOWN, "adapter_failed", f"the adapter failed: {type(error).__name__}")
+
+
 def _change(held: Held, then: Callable[[UnitOfWork, Held], None]) -> None:
     """Act on the row, unless its token was replaced or is being refreshed: then what was found out is old."""
     with unit_of_work() as uow:
@@ -261,9 +279,12 @@ def _accepted(held: Held, rules: Rules, known: Known, *, by: str, now: datetime)
 
 
 def _not_accepted(held: Held, rules: Rules, refusal: Refused, *, by: str, now: datetime) -> None:
-    """A refused access token with a refresh token beside it is refreshed; that says whether the consent is dead."""
+    """A refused access token with a refresh token beside it is refreshed; that says whether the consent is dead.
+
+    Where answers get lost, the refusals of many accounts must not send their refresh tokens after them.
+    """
     if not rules.traits.one_token and held.status.has_refresh and held.status.grant is Grant.GOOD:
-        attend(held.account.id, by=by, force=True, now=now)
+        attend(held.account.id, by=by, patient=True, now=now)
         return
 
     def write(uow: UnitOfWork, found: Held) -> None:

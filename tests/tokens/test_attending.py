@@ -459,6 +459,18 @@ def test_a_refused_access_token_with_a_good_refresh_token_is_refreshed(scene: Sc
     assert (scene.held(held).status.generation, scene.held(held).status.grant) == (2, Grant.GOOD)
 
 
+def test_refused_access_tokens_cost_no_refresh_tokens_while_answers_get_lost(scene: Scene, x: OAuthPlatform) -> None:
+    held = scene.account(x, "anna", age=timedelta(hours=3), life=timedelta(hours=2))
+    with unit_of_work() as uow:
+        for _ in range(apps_state.LOST_AFTER):
+            apps_state.failed(uow, App(name="x"), now=scene.now, lost=True)
+    scene.after(minutes=1)
+    assert isinstance(attending.check(held.account.id, by="platform error", now=scene.now), provider.Refused)
+    assert x.calls["refresh", "anna"] == 0
+    assert scene.held(held).status.grant is Grant.GOOD
+    assert scene.attend(held, force=True).outcome is Outcome.REFRESHED
+
+
 def test_the_daily_look_counts_all_tokens_and_puts_right_what_waits_for_the_wrong_time(
     scene: Scene, instagram: MetaPlatform
 ) -> None:
