@@ -27,6 +27,13 @@ LONGEST_HOLD = timedelta(hours=1)
 _TOLD = {REFUSED: "tokens.app_refused", UNSURE: "tokens.platform_unsure", ODD: "tokens.answer_unknown"}
 _OVER = {REFUSED: "tokens.app_accepted", UNSURE: "tokens.platform_sure", ODD: "tokens.answer_known"}
 
+_UNUSED = """
+    SELECT t.name, t.state FROM token_apps t
+     WHERE t.state <> 'ok' AND t.name NOT LIKE 'key:%'
+       AND NOT EXISTS (SELECT FROM accounts a
+                        WHERE a.disabled_at IS NULL AND (a.app = t.name OR (a.app = '' AND a.platform = t.name)))
+     ORDER BY t.name FOR UPDATE OF t SKIP LOCKED"""
+
 
 @dataclass(frozen=True, slots=True)
 class AppState:
@@ -117,6 +124,17 @@ def accepted(uow: UnitOfWork, app: App, *, states: Collection[str]) -> None:
     if found.state in states:
         _write(uow, AppState(app.name, OK, failures=found.failures))
         _tell_over(uow, app, found)
+
+
+def forget_unused(uow: UnitOfWork) -> None:
+    """What was told of an app ends with its last account: nobody will ever ask for it again."""
+    rows = uow.execute(_UNUSED).all()
+    for row in rows:
+        _write(uow, AppState(row.name, OK))
+        if row.state in _OVER:
+            told = signals.timeline(uow.session, subject=f"app:{row.name}", kind=_TOLD[row.state], limit=1)
+            labels = told[0].labels if told else {"app": row.name}
+            signals.record(uow, _OVER[row.state], f"app:{row.name}", labels=labels, facts={"reason": "unused"})
 
 
 def _become(uow: UnitOfWork, app: App, state: str, *, reason: str, detail: str, until: datetime) -> None:

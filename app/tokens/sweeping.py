@@ -18,7 +18,7 @@ from app.infra.apart import Steps
 from app.infra.db import UnitOfWork, unit_of_work
 from app.infra.logging import get_logger
 from app.jobs import Priority, Submission
-from app.tokens import core, pacing
+from app.tokens import apps_state, core, pacing
 from app.tokens.core import Grant, Ladder, Level
 from app.tokens.provider import Traits
 from app.tokens.providers import platforms
@@ -106,6 +106,9 @@ def look_all(now: datetime) -> int:
     for zone in zones:
         with steps.step(zone), unit_of_work() as uow:
             seen += _look(uow, found, zone, now)
+    if zones:
+        with steps.step("apps"), unit_of_work() as uow:
+            apps_state.forget_unused(uow)
     steps.conclude()
     return seen
 

@@ -222,6 +222,14 @@ def test_an_app_that_is_gone_from_the_catalogue_is_told_at_once(scene: Scene, in
         ("app:gone", "instagram")
     ]
     assert scene.held(held).status.attempts == 0
+    scene.sweep()
+    scene.after(days=1)
+    scene.sweep()
+    assert scene.signals("tokens.app_accepted") == []
+    scene.ledger.sql("UPDATE accounts SET app = ''")
+    scene.after(days=1)
+    scene.sweep()
+    assert [row.labels for row in scene.signals("tokens.app_accepted")] == [{"platform": "instagram", "app": "gone"}]
 
 
 def test_nobody_hears_of_a_token_that_only_waits_for_its_turn(scene: Scene, instagram: MetaPlatform) -> None:
