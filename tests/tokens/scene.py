@@ -112,12 +112,17 @@ class Scene:
         )
         return [attending.attend(row.id, now=self.now) for row in sorted(waiting)]
 
-    def next_at(self) -> datetime | None:
-        """When something has to be looked at next."""
-        found: datetime | None = self.ledger.sql(
-            "SELECT least((SELECT min(next_at) FROM token_status), (SELECT min(due_at) FROM token_looks)) AS at"
-        )[0].at
-        return found
+    def next_at(self) -> tuple[datetime | None, datetime | None]:
+        """When a token has to be looked at next, and when all of a time zone."""
+        [row] = self.ledger.sql(
+            "SELECT (SELECT min(next_at) FROM token_status) AS one, (SELECT min(due_at) FROM token_looks) AS whole"
+        )
+        return row.one, row.whole
+
+    def attend_due(self) -> list[Attended]:
+        """What the jobs of a pass do, without the pass."""
+        due = self.ledger.sql("SELECT account_id FROM token_status WHERE next_at <= :now ORDER BY 1", now=self.now)
+        return [attending.attend(row.account_id, now=self.now) for row in due]
 
     def kinds(self, one: Held) -> list[str]:
         """What happened to it, in order."""

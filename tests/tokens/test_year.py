@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.tokens.settling import Outcome
 from app.tokens.store import Held
 from tests.tokens.platforms.meta import MetaPlatform
 from tests.tokens.platforms.oauth import OAuthPlatform
@@ -121,7 +122,8 @@ def _run(scene: Scene, lives: list[Life], *, until: datetime) -> None:
     )
     mends = [(moment, life) for moment, life in mends if moment > scene.now]
     while True:
-        due = scene.next_at() or until
+        one, all_of_them = scene.next_at()
+        due = min(moment or until + DAY for moment in (one, all_of_them))
         if mends and mends[0][0] <= due and mends[0][0] <= until:
             moment, life = mends.pop(0)
             scene.at(moment)
@@ -132,8 +134,11 @@ def _run(scene: Scene, lives: list[Life], *, until: datetime) -> None:
         if due > until:
             break
         scene.at(max(due, scene.now))
-        scene.sweep()
-        _deliver(scene)
+        if all_of_them is None or all_of_them <= scene.now:
+            scene.sweep()
+            _deliver(scene)
+        elif {came.outcome for came in scene.attend_due()} != {Outcome.REFRESHED}:
+            _deliver(scene)
     scene.at(until)
 
 
