@@ -100,7 +100,7 @@ def test_a_name_that_is_none_is_not_quoted_as_it_may_be_a_token() -> None:
     with pytest.raises(Invalid) as refused:
         CHECKER.account(given(contacts=[7] * 10_000))
     assert len(refused.value.problems) == 1
-    assert wrong(given(**{CANARY: 1, "acount": 2})) == {
+    assert wrong(given() | {CANARY: 1, "acount": 2}) == {
         "?": "is a name that is not known",
         "acount": 'is not known (did you mean "account"?)',
     }

@@ -138,4 +138,5 @@ def test_what_cannot_be_shown_is_said(page: TestClient, now: datetime) -> None:
     assert "no operation is done on this platform" in elsewhere
     assert "Nothing has happened to it." in elsewhere
     assert "was never connected" in words(page.get("/tokens/instagram/b").text)
-    assert page.get("/tokens/instagram/nobody").status_code == 404
+    missing = page.get("/tokens/instagram/NoBody")
+    assert (missing.status_code, "There is no account instagram/NoBody." in words(missing.text)) == (404, True)

@@ -67,7 +67,8 @@ async def token_page(request: Request, source: HealthSource, platform: str, acco
     try:
         found = await source.stored(lambda session, now: _one(session, now, platform, account, sight))
     except NotFound as error:
-        return rendering.missing(request, f"{str(error).capitalize()}.")
+        said = str(error)
+        return rendering.missing(request, f"{said[:1].upper()}{said[1:]}.")
     if found is None:
         return rendering.away(request)
     return rendering.shown("token.html", request, page=token_view.token_page(found, clock.now()))
