@@ -35,7 +35,7 @@ def read(
 
     `expires_in` counts from `issued_at`, else from now. A token whose end nobody gave ends with the platform's usual
     life; where it is not known either when it began, one with a refresh token counts as due, and any other is refused:
-    it would run out without anybody knowing.
+    it would run out without anybody knowing. For the same reason one that can be refreshed ends within that usual life.
     """
     issued = _moment("issued_at", given, problems)
     if issued is not None and issued > now + SKEW:
@@ -55,6 +55,8 @@ def read(
             end = now
         elif not is_told:
             problems.append(Problem("expires_at", "is needed, or expires_in, or issued_at: when will it run out?"))
+    if end is not None and traits is not None and traits.life is not None and (has_refresh or traits.one_token):
+        end = min(end, now + traits.life)
     return Moments(issued, end, refresh_end)
 
 

@@ -136,6 +136,10 @@ def test_a_token_whose_end_nobody_knows_ends_with_the_usual_life_or_counts_as_du
     assert due.expires_at == NOW
     over = CHECKER.token("instagram", {"access_token": "a", "expires_at": "2027-01-01T00:00:00Z"})
     assert over.expires_at == datetime(2027, 1, 1, tzinfo=UTC), "one that is over already is told of at once"
+    far = CHECKER.token("x", {"access_token": "a", "refresh_token": "r", "expires_in": 7_200_000})
+    assert far.expires_at == NOW + timedelta(hours=2), "milliseconds, it seems: nobody would look at it for weeks"
+    alone = CHECKER.token("x", {"access_token": "a", "expires_in": 7_200_000})
+    assert alone.expires_at == NOW + timedelta(seconds=7_200_000)
 
 
 def test_only_what_may_change_is_changed() -> None:
