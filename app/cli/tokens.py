@@ -12,6 +12,7 @@ from app.cli import token_input, token_words, tokens_asking, tokens_keys, tokens
 from app.cli.jobs import who
 from app.cli.output import JsonOption, print_json
 from app.infra.db import read_only, unit_of_work
+from app.infra.text import storable
 from app.tokens import accounts, apps_state, importing, listing, shown
 from app.tokens.given import split
 from app.tokens.providers import platforms
@@ -256,4 +257,4 @@ def _print_import(done: importing.Imported) -> None:
 
 
 def _person(by: str | None) -> str:
-    return f"person:{by or who()}"
+    return f"person:{storable(by or who())}"

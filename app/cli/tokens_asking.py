@@ -12,6 +12,7 @@ from app.cli.output import JsonOption, print_json
 from app.config import settings
 from app.infra.db import read_only, unit_of_work
 from app.infra.plain import plain
+from app.infra.text import storable
 from app.tokens import attending, connect_links, shown, store, sweeping
 from app.tokens.attending import Outcome
 from app.tokens.given import split
@@ -39,7 +40,7 @@ def refresh(
     as_json: bool = JsonOption,
 ) -> None:
     """Refresh a token now, whether or not it is due."""
-    account, person = _held(key).account, f"person:{by or who()}"
+    account, person = _held(key).account, f"person:{storable(by or who())}"
     if not wait:
         with unit_of_work() as uow:
             job = jobs.submit(
@@ -68,7 +69,7 @@ def refresh(
 def check(key: str = Key, *, by: str | None = By, as_json: bool = JsonOption) -> None:
     """Ask the platform whether it accepts a token; one that it refuses is refreshed, or its owner told."""
     account = _held(key).account
-    found = attending.check(account.id, by=f"person:{by or who()}")
+    found = attending.check(account.id, by=f"person:{storable(by or who())}")
     is_accepted = isinstance(found, Known)
     if as_json:
         print_json({"accepted": is_accepted, **plain(found)})

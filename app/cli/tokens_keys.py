@@ -9,6 +9,7 @@ from app.cli.jobs import who
 from app.cli.output import JsonOption, print_json, print_table
 from app.config import settings
 from app.infra.db import read_only, unit_of_work
+from app.infra.text import storable
 from app.tokens import keyring, keys_in_use, rewrapping
 
 By = typer.Option(None, "--by", help="Who does this; default: your login.")
@@ -28,7 +29,7 @@ def rewrap(
     as_json: bool = JsonOption,
 ) -> None:
     """Seal all tokens anew under the newest key; one that does not open is left as it is."""
-    person = f"person:{by or who()}"
+    person = f"person:{storable(by or who())}"
     if not wait:
         with unit_of_work() as uow:
             job = jobs.submit(uow, rewrapping.REWRAP, key=rewrapping.REWRAP, caller=who(), by=person)

@@ -10,6 +10,7 @@ import typer
 from app import clock
 from app.cli.output import JsonOption, print_json, print_table
 from app.infra.db import read_only
+from app.infra.text import storable
 from app.tokens import history as histories
 from app.tokens import report as reports
 from app.tokens import report_text, store
@@ -32,7 +33,7 @@ def report(
     as_json: bool = JsonOption,
 ) -> None:
     """How tokens stood when they were looked at that day, and what was done about them."""
-    now, tenant = clock.now(), tenant or None
+    now, tenant = clock.now(), storable(tenant) if tenant else None
     with read_only() as session:
         found = reports.report(session, reports.day_of(day, tenant, now), tenant, now=now)
     if as_json:
@@ -51,8 +52,9 @@ def success(
     as_json: bool = JsonOption,
 ) -> None:
     """How many refreshes succeeded, by platform, and why the others did not."""
+    tenant, platform = storable(tenant) if tenant else None, storable(platform) if platform else None
     with read_only() as session:
-        found = successes.document(session, now=clock.now(), days=days, tenant=tenant or None, platform=platform)
+        found = successes.document(session, now=clock.now(), days=days, tenant=tenant, platform=platform)
     if as_json:
         print_json(found)
         return

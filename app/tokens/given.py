@@ -47,9 +47,9 @@ class Wanted:
 def split(key: str) -> tuple[str, str]:
     """Platform and account of PLATFORM/ACCOUNT. Raises Invalid."""
     platform, slash, external_id = key.partition("/")
-    if not slash or not platform or not external_id:
+    if not slash or not platform or not external_id or storable(key) != key:
         raise Invalid([Problem("account", "must be PLATFORM/ACCOUNT, such as instagram/17841400000000001")])
-    return storable(platform), storable(external_id)
+    return platform, external_id
 
 
 class Checker:

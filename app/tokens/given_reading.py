@@ -132,6 +132,8 @@ class Reading:
             self.wrong(field, f"must be at most {LONGEST_TOKEN} characters long")
         elif _TOKEN.fullmatch(clean.reveal()) is None:
             self.wrong(field, "must be visible ASCII characters without blanks")
+        elif clean.reveal().startswith(("{", "[", '"', "'", "<")):
+            self.wrong(field, "must be the token alone, without quotes or JSON around it")
         else:
             return clean
         return None

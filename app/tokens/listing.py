@@ -94,8 +94,8 @@ def page(
     if level is not None and level not in LEVELS:
         raise Invalid([Problem("level", f"must be one of {', '.join(LEVELS)}")], subject="query")
     wanted = {
-        "tenant": ("a.tenant = :tenant", tenant),
-        "platform": ("a.platform = :platform", platform),
+        "tenant": ("a.tenant = :tenant", None if tenant is None else storable(tenant)),
+        "platform": ("a.platform = :platform", None if platform is None else storable(platform)),
         "search": (_SEARCHED, _part(search) if search else None),
         "level": (f"{_RANK} = :level", level and LEVELS.index(level) + 1),
     }

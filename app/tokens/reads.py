@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.infra.plain import plain
+from app.infra.text import storable
 from app.tokens import store
 
 MOST = 500
@@ -33,6 +34,6 @@ def list_reads(
             "SELECT id, at, by, outcome, purpose, address, generation FROM token_reads"
             f" WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT :limit"
         ),
-        {"account": account.id, "by": by, "before": before, "limit": limit},
+        {"account": account.id, "by": None if by is None else storable(by), "before": before, "limit": limit},
     )
     return [plain(row._asdict()) for row in rows]

@@ -55,6 +55,17 @@ def test_an_account_is_added_with_a_token_from_stdin_and_shown(tokens: Callable[
     assert tokens("show", "instagram").code == 2
 
 
+def test_arguments_that_are_no_text_are_no_crash(tokens: Callable[..., Ran]) -> None:
+    odd = "a\udcff"
+    assert tokens("add", f"instagram/{odd}", "--tenant", "acme").code == 2
+    assert tokens("add", ONE, "--tenant", "acme", "--by", odd).code == 0
+    assert tokens("disable", ONE, "--reason", odd, "--by", odd).code == 0
+    for words in (("list", "--tenant"), ("list", "--platform"), ("report", "--tenant"), ("success", "--platform")):
+        assert tokens(*words, odd).code == 0, words
+    assert tokens("success", "--tenant", odd).code == 0
+    assert tokens("reads", ONE, "--by", odd).code == 0
+
+
 def test_a_token_is_set_from_a_file_or_stdin_and_never_from_an_argument(
     tokens: Callable[..., Ran], tmp_path: Path
 ) -> None:

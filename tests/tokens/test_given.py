@@ -93,6 +93,11 @@ def test_an_app_must_be_there_and_of_the_platform() -> None:
         assert "one line" in wrong(given(contacts=[{"channel": "client-mail", "to": to}]))["contacts.0"]
 
 
+@pytest.mark.parametrize("around", ['{{"access_token":"{}"}}', '"{}"', "'{}'", "<html>{}</html>"])
+def test_what_has_something_around_it_is_no_token(around: str) -> None:
+    assert "alone" in wrong(with_token(access_token=around.format(CANARY)))["access_token"]
+
+
 def test_a_name_that_is_none_is_not_quoted_as_it_may_be_a_token() -> None:
     many = Reading({f"x{place}": 1 for place in range(50_000)}, FIELDS)
     assert len(many.problems) == MOST_UNKNOWN + 1
