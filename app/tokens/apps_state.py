@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,8 @@ OUTAGE_AFTER = 10
 """First tries that failed one after the other, of so many accounts, without a success between: it is the platform."""
 LOST_AFTER = 3
 """The same of answers that got lost: each of them may have cost an account its consent."""
+PROBE = timedelta(minutes=2)
+"""How long the others wait for the answer to the one that asks first after a hold."""
 FIRST_HOLD = timedelta(minutes=5)
 LONGEST_HOLD = timedelta(hours=1)
 
@@ -89,15 +91,28 @@ def odd(uow: UnitOfWork, app: App, *, reason: str, detail: str) -> None:
     _tell(uow, app, _TOLD[ODD], reason=reason, detail=detail)
 
 
-def failed(uow: UnitOfWork, app: App, *, now: datetime, lost: bool) -> None:
-    """A first try of an account failed. Many in a row are the platform's trouble: the others wait for it to pass."""
+def probe(uow: UnitOfWork, app: App, *, now: datetime) -> Block | None:
+    """After a hold one account asks first (None), and the others wait for what it hears."""
+    if read(uow.session, app.name).state not in (UNSURE, REFUSED):
+        return None
+    found = _lock(uow, app.name)
+    block = found.block(now)
+    if block is None and found.state in (UNSURE, REFUSED):
+        _write(uow, replace(found, held_until=now + PROBE))
+    return block
+
+
+def failed(uow: UnitOfWork, app: App, *, now: datetime, lost: bool, first: bool = True) -> None:
+    """A try failed. Many first ones in a row are the trouble of the platform: others wait for it to pass."""
+    if not first and read(uow.session, app.name).state != UNSURE:
+        return
     found = _lock(uow, app.name)
     failures = found.failures + 1
     bound = LOST_AFTER if lost else OUTAGE_AFTER
     if found.state in (REFUSED, UNSURE) or failures < bound:
         state = found.state
         until = found.held_until
-        if state == UNSURE and found.block(now) is None:
+        if state == UNSURE and (until is None or until <= now + PROBE):
             until = now + min(LONGEST_HOLD, FIRST_HOLD * 2 ** min(8, failures - bound))
         _write(uow, AppState(app.name, state, found.reason, failures, until))
         return

@@ -173,7 +173,8 @@ def _obstacle(uow: UnitOfWork, held: Held, rules: Rules, *, force: bool, eager: 
         since = max(due or now, held.status.refreshed_at or now)
         block = Block(max(now, room_at), is_trouble=now - since > TURN)
         return settling.hold(uow, held, rules, now=now, block=block)
-    return None
+    asks_first = None if eager else apps_state.probe(uow, app, now=now)
+    return None if asks_first is None else settling.hold(uow, held, rules, now=now, block=asks_first)
 
 
 def _learn(held: Held, rules: Rules, app: App, answer: Acceptance, *, now: datetime) -> None:

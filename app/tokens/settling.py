@@ -119,7 +119,6 @@ def _refused(uow: UnitOfWork, begun: Begun, held: Held, answer: Refused, duratio
 def _judged(uow: UnitOfWork, begun: Begun, after: Status, answer: Refused) -> tuple[Status, Outcome, bool]:
     """The row, the outcome, and whether it was one of the three tries."""
     now, app = begun.now, begun.app
-    first = after.attempts == 0
     match answer.trouble:
         case Trouble.DEAD:
             return replace(after, grant=Grant.DEAD, tried_at=now, wait_until=None), Outcome.DEAD, False
@@ -134,8 +133,8 @@ def _judged(uow: UnitOfWork, begun: Begun, after: Status, answer: Refused) -> tu
             return after, Outcome.WAITING, False
         case Trouble.LIMITED if answer.reason != ACCOUNT_LIMITED:
             apps_state.limited(uow, app, until=now + (answer.retry_after or LIMITED_WAIT))
-        case Trouble.TRANSIENT if first:
-            apps_state.failed(uow, app, now=now, lost=False)
+        case Trouble.TRANSIENT:
+            apps_state.failed(uow, app, now=now, lost=False, first=after.attempts == 0)
         case Trouble.UNKNOWN:
             apps_state.odd(uow, app, reason=answer.reason, detail=answer.detail)
     wait = None if answer.retry_after is None else now + answer.retry_after

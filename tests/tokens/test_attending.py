@@ -196,6 +196,23 @@ def test_a_platform_that_answers_nobody_is_waited_for_before_everybody_has_lost_
     assert len(scene.signals("tokens.platform_sure")) == 1
 
 
+def test_after_a_hold_one_account_asks_first_and_costs_no_other_its_consent(scene: Scene, x: OAuthPlatform) -> None:
+    held = [scene.account(x, f"a{place}", age=timedelta(hours=1), life=timedelta(hours=2)) for place in range(3)]
+    with unit_of_work() as uow:
+        for _ in range(apps_state.LOST_AFTER):
+            apps_state.failed(uow, App(name="x"), now=scene.now, lost=True)
+    scene.after(minutes=6)
+    with ThreadPoolExecutor(3) as pool:
+        x.fail(Fault.RESET_AFTER)
+        came = sorted(found.outcome for found in pool.map(scene.attend, held))
+        x.heal()
+    assert came == [Outcome.LOST, Outcome.WAITING, Outcome.WAITING]
+    scene.after(minutes=5)
+    assert {scene.attend(one).outcome for one in held[:2]} <= {Outcome.WAITING, Outcome.NOTHING}
+    scene.after(minutes=6)
+    assert sorted(scene.attend(one).outcome for one in held) == [Outcome.NOTHING, Outcome.REFRESHED, Outcome.REFRESHED]
+
+
 def test_what_was_told_of_an_app_ends_when_something_else_is_the_matter(scene: Scene) -> None:
     app, until = App(name="x"), scene.now + timedelta(hours=1)
     with unit_of_work() as uow:
