@@ -29,6 +29,8 @@ from app.infra.secret import Secret
 from app.infra.text import storable
 
 PREFIX = "smm_"
+OURS = frozenset({"admission", "alerts", "costs", "health", "limits", "recovery", "schedule", "tokens", "watchdog"})
+"""Who submits jobs of our own: whoever had such a name could look them up."""
 DAYS, MOST_DAYS = 90, 3650
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
@@ -163,6 +165,8 @@ def _problems(name: str, role: str, days: float) -> Iterator[Problem]:
         yield Problem("name", "must be a small letter, then up to 62 small letters, digits, - and _")
     elif name == BOOTSTRAP:
         yield Problem("name", f"{BOOTSTRAP} is the key of the installation: take another name")
+    elif name in OURS:
+        yield Problem("name", f"{name} is what a part of the system is called: take another name")
     if role not in list(Role):
         yield Problem("role", f"must be {' or '.join(Role)}{did_you_mean(role, Role)}")
     if not 0 < days <= MOST_DAYS:

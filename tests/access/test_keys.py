@@ -75,6 +75,12 @@ def test_a_key_is_given_once_and_only_its_hash_is_kept(database: str) -> None:
     assert key.expires_at - key.created_at == timedelta(days=7)
 
 
+@pytest.mark.parametrize("name", ["admin", "tokens", "alerts"])
+def test_no_key_is_called_as_a_part_of_the_system_is(database: str, name: str) -> None:
+    with pytest.raises(Invalid, match="take another name"):
+        make(name)
+
+
 def test_names_of_keys_in_use_are_unique_and_free_again_afterwards(database: str) -> None:
     first, _ = make()
     with pytest.raises(Conflict, match='there is a key "publisher"'):
