@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from app.cli.limits import figure
 from app.cli.output import print_table
 
 
@@ -49,7 +50,8 @@ def brief(found: Mapping[str, Any]) -> str:
 
 def limit(one: Mapping[str, Any]) -> str:
     """How much of a limit is used."""
-    return f"{one['limit_type']} {one['current']}/{one['limit']}"
+    used, most = (figure(one[name], one["currency"]) for name in ("used", "limit"))
+    return f"{one['name']} {used}/{most}"
 
 
 def _lines(name: str, value: Any) -> list[str]:

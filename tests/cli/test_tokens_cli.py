@@ -17,12 +17,30 @@ from tests.health.catalogs import use
 from tests.tokens.keeping import CANARY, CATALOGUE, NEW, OLD, held, revealed, use_keys, with_token
 
 ONE = "instagram/1"
+LIMITED = """
+[limits.posts]
+platform = "instagram"
+capacity = 25
+window = "rolling"
+period = "month"
+
+[limits.spend]
+currency = "usd"
+per = "tenant"
+capacity = 6.5
+window = "calendar"
+period = "month"
+
+[operations.post]
+platform = "instagram"
+consumes = {posts = 1, spend = "estimate"}
+"""
 
 
 @pytest.fixture
 def tokens(smm: Callable[..., Ran], home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ran]:
     """`smm-admin tokens` with these words, `typed` on stdin; what it prints is searched for the canary."""
-    use(monkeypatch, home, CATALOGUE)
+    use(monkeypatch, home, CATALOGUE + LIMITED)
     use_keys(monkeypatch, OLD)
 
     def call(*words: str, typed: str = "") -> Ran:
@@ -48,6 +66,9 @@ def test_an_account_is_added_with_a_token_from_stdin_and_shown(tokens: Callable[
     assert line.split()[:5] == ["instagram/1", "Acme", "acme", "healthy", "good"]
     shown = tokens("show", ONE).out
     assert "client-mail:a@example.com" in shown
+    assert [line.split()[-2:] for line in shown.splitlines() if line.startswith("limits")] == [
+        ["posts", "0/25"], ["spend", "$0.00/$6.50"],
+    ]  # fmt: skip
     assert tokens("show", ONE, "--json").json["key_id"] == "k1"
     assert list(tokens("list", "--json").json) == ["tokens", "as_of", "next"]
     assert tokens("add", ONE, *words[:2]).code == 1
