@@ -18,7 +18,7 @@ from app.infra.apart import Steps
 from app.infra.db import UnitOfWork, unit_of_work
 from app.infra.logging import get_logger
 from app.jobs import Priority, Submission
-from app.tokens import apps_state, core, pacing
+from app.tokens import apps_state, core, pacing, reminding
 from app.tokens.core import Grant, Ladder, Level
 from app.tokens.provider import Traits
 from app.tokens.providers import platforms
@@ -109,6 +109,8 @@ def look_all(now: datetime) -> int:
     if zones:
         with steps.step("apps"), unit_of_work() as uow:
             apps_state.forget_unused(uow)
+        with steps.step("pauses"), unit_of_work() as uow:
+            reminding.say_again(uow, now)
     steps.conclude()
     return seen
 

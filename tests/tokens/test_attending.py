@@ -593,3 +593,21 @@ def test_a_key_with_other_bytes_is_one_notice_whatever_the_number_of_accounts(
     settings.cache_clear()
     assert {scene.attend(one, force=True).reason for one in accounts} == {"damaged"}
     assert [row.subject for row in scene.signals("tokens.key_missing", "tokens.refresh_failed")] == ["key:test"]
+
+
+def test_what_is_paused_is_said_again_each_day_until_it_is_over(scene: Scene, instagram: MetaPlatform) -> None:
+    held = scene.account(instagram, "anna")
+    instagram.revoke("anna")
+    scene.sweep()
+    scene.attend(held, force=True)
+    for _ in range(2):
+        scene.at(scene.now.replace(hour=9, minute=1) + timedelta(days=1))
+        scene.sweep()
+    assert len(scene.signals("tokens.paused", subject=held.account.subject)) == 3
+    scene.connect(held, instagram)
+    scene.after(days=1)
+    scene.sweep()
+    assert [row.kind for row in scene.signals("tokens.paused", "tokens.resumed")][-2:] == [
+        "tokens.paused",
+        "tokens.resumed",
+    ]
