@@ -1,4 +1,4 @@
-"""Everything that judges a catalogue before it is taken up: services, channels, who is told, modes, bills ..."""
+"""Everything that judges a catalogue before it is taken up: services, channels, who is told, modes, bills, apps ..."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from app.catalog import Check
 from app.costs import billing
 from app.health import specs
 from app.recovery import catalog_check
+from app.tokens import catalog_check as tokens
 
 CHECKS: tuple[Check, ...] = (
     specs.catalog_problems,
@@ -16,4 +17,5 @@ CHECKS: tuple[Check, ...] = (
     admission.catalog_problems,
     catalog_check.catalog_problems,
     billing.catalog_problems,
+    tokens.catalog_problems,
 )
