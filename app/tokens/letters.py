@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -40,9 +40,22 @@ def standing(account: Account, status: Status, now: datetime) -> tuple[Place, da
     if rules is None:
         return Place(status.told, status.paused, login=True, client=True), status.expires_at
     token = token_of(account, status)
+    place = core.place_of(token, rules.ladder, rules.traits, now)
     is_by_consent = rules.traits.deadline and status.attempts == 0 and core.is_renewable(token, rules.traits, now)
     ends_at = status.refresh_expires_at if is_by_consent else status.expires_at
-    return core.place_of(token, rules.ladder, rules.traits, now), ends_at
+    return place, _stops_at(status, place, ends_at, rules.ladder.last, now)
+
+
+def _stops_at(
+    status: Status, place: Place, ends_at: datetime | None, last: timedelta, now: datetime
+) -> datetime | None:
+    """Operations pause before the end, or when the platform refuses the token; what has ended, ended then."""
+    if place.step is Step.EXPIRED:
+        return ends_at
+    stops_at = None if ends_at is None else ends_at - last
+    if not place.paused:
+        return stops_at if stops_at is None or stops_at > now else ends_at
+    return stops_at if stops_at is not None and stops_at <= now else status.tried_at
 
 
 def zone_of(tenant: str) -> ZoneInfo:

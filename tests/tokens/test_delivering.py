@@ -49,7 +49,7 @@ def test_a_letter_arrives_with_a_link_that_was_made_for_it_and_stored_nowhere(bo
     [letter] = box.mail.letters
     assert letter.to == ("ann@studio.example",)
     assert letter.mail["Subject"] == "Please log in to Instagram again for studio.berlin"
-    assert "Tuesday 9 March at 13:00 (Berlin time)" in letter.body("plain")
+    assert "Monday 8 March at 13:00 (Berlin time)" in letter.body("plain")
     found = LINK.search(letter.body("plain"))
     assert found is not None
     link = connect_links.read(settings(), found[1], now=box.now)

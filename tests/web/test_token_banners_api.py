@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from starlette.testclient import TestClient
 
 from app import clock
 from app.config import settings
-from app.tokens import connect_links
+from app.tokens import connect_links, wording
 from tests.health.catalogs import tcp, use
 from tests.tokens.rows import Kept, keep
 
@@ -28,10 +29,11 @@ def dashboard(client: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch) -
 def account(name: str, told: str = "", **given: Any) -> Kept:
     now = clock.now()
     tenant = given.pop("tenant", "acme")
+    platform = given.pop("platform", "instagram")
     disabled_at = given.pop("disabled_at", None)
     failing = {"attempts": 3, "climb": 1, "failing_since": now - timedelta(hours=2)} if told else {}
     token = {"expires_at": now + timedelta(days=8), "told": told, **failing, **given}
-    return Kept(name, tenant=tenant, name=name.title(), disabled_at=disabled_at, token=token)
+    return Kept(name, tenant, platform, name.title(), disabled_at=disabled_at, token=token)
 
 
 def test_a_client_sees_its_accounts_in_trouble_the_worst_first_and_nobody_elses(dashboard: TestClient) -> None:
@@ -53,6 +55,23 @@ def test_a_client_sees_its_accounts_in_trouble_the_worst_first_and_nobody_elses(
     link = connect_links.read(settings(), shown["link"].rpartition("/")[2], now=now + timedelta(seconds=5))
     assert (link.account_id, link.generation) == (near.id, 1)
     assert {one["tenant"] for one in dashboard.get(PATH).json()["banners"]} == {"acme", "zeta"}
+
+
+def test_a_client_is_told_when_its_operations_stop_which_is_before_the_end(dashboard: TestClient) -> None:
+    end, refused_at = clock.now() + timedelta(days=8), clock.now() - timedelta(hours=3)
+    given = {"grant_state": "dead", "reason": "app_removed", "tried_at": refused_at}
+    keep(
+        account("near", "reconnect", expires_at=end),
+        account("short", "reconnect", platform="reddit", expires_at=end, refresh=b"x"),
+        account("ended", "expired", expires_at=refused_at, paused=True),
+        account("removed", "last", paused=True, expires_at=end, **given),
+    )
+    found = {one["account"]: one for one in dashboard.get(PATH).json()["banners"]}
+    pauses_at = end - timedelta(days=1)
+    assert found["near"]["until"] == clock.iso(pauses_at)
+    assert wording.when(pauses_at.astimezone(ZoneInfo("Europe/Berlin"))) in found["near"]["text"]
+    assert found["short"]["until"] == clock.iso(end), "of tokens that live for an hour nothing is paused before"
+    assert found["ended"]["until"] == found["removed"]["until"] == clock.iso(refused_at)
 
 
 def test_trouble_that_no_owner_can_help_with_is_not_shown_to_them(dashboard: TestClient) -> None:
