@@ -53,6 +53,15 @@ def test_a_letter_says_everything_in_plain_text_and_in_html(mail: MailServer) ->
     assert ACKNOWLEDGE in Tags(letter.body("html")).links
 
 
+def test_no_line_on_the_way_begins_with_a_full_stop_wherever_lines_are_broken(mail: MailServer) -> None:
+    text = "".join(f"{'ü' * length}. So far... " for length in range(40))
+    letter = sent(mail, delivery(message(summary=text)))
+    assert not re.search(rb"^\.", letter.raw, re.MULTILINE)
+    assert all(len(line) <= 76 for line in letter.raw.partition(b"quoted-printable")[2].splitlines())
+    for kind in ("plain", "html"):
+        assert letter.body(kind).count("So far... ü") == 39
+
+
 def test_a_letter_has_the_headers_of_an_automatic_one(mail: MailServer) -> None:
     headers = sent(mail, delivery()).mail
     assert headers["Auto-Submitted"] == "auto-generated"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from email.message import EmailMessage
+from email.message import Message as MimePart
 from email.policy import SMTP
 from email.utils import format_datetime, formataddr, parseaddr
 from pathlib import Path
@@ -39,6 +40,7 @@ _LONGEST = 20_000
 _SUBJECT = 180
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.\[\]:-]{1,255}")
 _POLICY = SMTP.clone(cte_type="7bit")  # what every server takes
+_DOTS = re.compile(r"^\.{1,20}", re.MULTILINE)
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 
 
@@ -152,7 +154,16 @@ def letter(delivery: Delivery, options: Options, recipients: list[str]) -> Email
         mail["Importance"] = "high"
     mail.set_content(plain(content))
     mail.add_alternative(page(content), subtype="html")
+    for part in mail.iter_parts():
+        _hide_dots(part)
     return mail
+
+
+def _hide_dots(part: MimePart) -> None:
+    """A line that begins with a full stop gets a second one on its way, and not every server takes it off again."""
+    if part["Content-Transfer-Encoding"] == "quoted-printable":
+        encoded = str(part.get_payload())
+        part.set_payload(_DOTS.sub(lambda found: "=2E" * len(found[0]) + "=\n", encoded))
 
 
 def plain(content: Content) -> str:
