@@ -110,6 +110,10 @@ def _history() -> None:
         )
         op.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
         op.create_index(f"ix_{table}_account_id_id", table, ["account_id", "id"])
+    removed = sa.text("kind = 'removed'")
+    op.create_index(
+        "ix_token_history_removed", "token_history", ["platform", "external_id", "id"], postgresql_where=removed
+    )
     op.create_table(
         "token_looks",
         sa.Column("zone", sa.Text, nullable=False),

@@ -13,7 +13,7 @@ from app.infra.db import read_only
 from app.infra.text import storable
 from app.tokens import history as histories
 from app.tokens import report as reports
-from app.tokens import report_text, store
+from app.tokens import report_text
 from app.tokens import success as successes
 from app.tokens.given import split
 
@@ -79,13 +79,16 @@ def history(
     before: UUID | None = typer.Option(None, "--before", help="Below this id."),
     as_json: bool = JsonOption,
 ) -> None:
-    """What happened to an account's token, the newest first."""
+    """What happened to an account's token, the newest first; also of an account that was removed."""
     with read_only() as session:
-        known = store.load(session, *split(account)).account
-        page = histories.history(session, known.id, limit=most, before=before)
+        known = histories.find(session, *split(account))
+        page = histories.history(session, known.account_id, limit=most, before=before)
     if as_json:
         print_json(histories.document(known, page))
         return
+    if known.removed is not None:
+        why = f": {known.removed['reason']}" if known.removed["reason"] else ""
+        typer.echo(f"{known.key} was removed at {known.removed['at']} by {known.removed['by']}{why}\n")
     rows = [(one["at"], one["kind"], one["by"], one["reason"] or None, histories.said(one)) for one in page.items]
     print_table(("at", "what", "by", "why", "facts"), rows, empty=f"nothing has happened to {account}")
     if page.following is not None:

@@ -12,7 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.tokens.rows import Account
+from app.errors import NotFound
+from app.infra.text import storable
+from app.tokens import store
 
 MOST = 500
 MESSAGES = 50
@@ -20,6 +22,9 @@ MESSAGES = 50
 _HISTORY = """
     SELECT id, at, kind, by, generation, reason, facts FROM token_history
      WHERE account_id = :account {before} ORDER BY id DESC LIMIT :limit"""
+_REMOVED = """
+    SELECT account_id, tenant, platform, external_id, at, by, facts FROM token_history
+     WHERE platform = :platform AND external_id = :external_id AND kind = 'removed' ORDER BY id DESC LIMIT 1"""
 _MESSAGES = """
     SELECT climb, step, channel, recipient, state, tries, created_at, sent_at, error FROM token_messages
      WHERE account_id = :account ORDER BY created_at DESC, id DESC LIMIT :limit"""
@@ -33,6 +38,44 @@ class Page:
     following: UUID | None
 
 
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """An account whose history is known. `removed`: when, by whom and why it was; None: it is here."""
+
+    account_id: UUID
+    tenant: str
+    platform: str
+    external_id: str
+    removed: Mapping[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        """PLATFORM/EXTERNAL_ID."""
+        return f"{self.platform}/{self.external_id}"
+
+
+def find(session: Session, platform: str, external_id: str) -> Whose:
+    """The account, else the one that was removed last under this name. Raises NotFound."""
+    try:
+        here = store.load(session, platform, external_id).account
+    except NotFound:
+        named = {"platform": storable(platform), "external_id": storable(external_id)}
+        row = session.execute(text(_REMOVED), named).one_or_none()
+        if row is None:
+            raise
+        removed = {"at": clock.iso(row.at), "by": row.by, "reason": row.facts.get("why", "")}
+        return Whose(row.account_id, row.tenant, row.platform, row.external_id, removed)
+    return Whose(here.id, here.tenant, here.platform, here.external_id)
+
+
+def tenant_of(session: Session, platform: str, external_id: str) -> str:
+    """Whose account it is or was; the empty text where nothing is known of it."""
+    try:
+        return find(session, platform, external_id).tenant
+    except NotFound:
+        return ""
+
+
 def history(session: Session, account_id: UUID, *, limit: int, before: UUID | None = None) -> Page:
     """What happened, JSON-ready."""
     query = _HISTORY.format(before="" if before is None else "AND id < :before")
@@ -41,12 +84,13 @@ def history(session: Session, account_id: UUID, *, limit: int, before: UUID | No
     return Page(items, rows[limit - 1].id if len(rows) > limit else None)
 
 
-def document(account: Account, page: Page) -> dict[str, Any]:
+def document(account: Whose, page: Page) -> dict[str, Any]:
     """A page with the account that it is of, JSON-ready."""
     return {
         "platform": account.platform,
         "account": account.external_id,
         "key": account.key,
+        "removed": None if account.removed is None else dict(account.removed),
         "history": list(page.items),
         "next": None if page.following is None else str(page.following),
     }

@@ -114,6 +114,7 @@ class HistoryRow(_OfAnAccount, Base):
     __tablename__ = "token_history"
     __table_args__ = (
         Index("ix_token_history_account_id_id", "account_id", "id"),
+        Index("ix_token_history_removed", "platform", "external_id", "id", postgresql_where=text("kind = 'removed'")),
         {"postgresql_partition_by": "RANGE (id)"},
     )
 

@@ -115,8 +115,11 @@ def test_an_account_is_changed_left_alone_and_forgotten(tokens: Callable[..., Ra
     assert tokens("disable", ONE, "--reason", "over", "--by", "ann").out.startswith("instagram/1: disabled")
     assert held().account.disabled_by == "person:ann"
     assert tokens("enable", ONE).code == 0
-    assert tokens("remove", ONE, "--yes").out == "instagram/1 is removed\n"
+    assert tokens("remove", ONE, "--yes", "--reason", "gone", "--by", "ann").out == "instagram/1 is removed\n"
     assert tokens("remove", ONE, "--yes").code == 1
+    first, _, _, *rows = tokens("history", ONE).out.splitlines()
+    assert (first[:27], first[-20:]) == ("instagram/1 was removed at ", " by person:ann: gone")
+    assert [row.split()[1] for row in rows] == ["removed", "enabled", "disabled", "changed", "changed", "added"]
 
 
 def test_a_file_is_imported_and_its_bad_rows_are_told(tokens: Callable[..., Ran], tmp_path: Path) -> None:

@@ -72,6 +72,20 @@ def test_history_is_read_page_by_page(tokens: TestClient) -> None:
     assert tokens.get(f"{PATH}/instagram/nobody/history").status_code == 404
 
 
+def test_a_removed_accounts_history_is_read_by_those_whose_it_was(tokens: TestClient) -> None:
+    gone = Kept("99", tenant="zeta")
+    remember([happened(gone, "removed", clock.now(), by="person:ann", why="the client left")])
+    zeta, acme = (made(tokens, name, f"tokens:list:tenant={name}") for name in ("zeta", "acme"))
+    page = tokens.get(f"{PATH}/instagram/99/history", headers=zeta).json()
+    assert ([entry["kind"] for entry in page["history"]], page["key"]) == (["removed"], "instagram/99")
+    assert {name: page["removed"][name] for name in ("by", "reason")} == {
+        "by": "person:ann",
+        "reason": "the client left",
+    }
+    assert tokens.get(f"{PATH}/instagram/99/history", headers=acme).status_code == 403
+    assert tokens.get(f"{PATH}/instagram/1784/history").json()["removed"] is None
+
+
 def test_a_service_sees_reports_of_those_that_its_scopes_select(tokens: TestClient) -> None:
     other = Kept("77", tenant="zeta", token={"expires_at": clock.now() + timedelta(days=50)})
     keep(other)

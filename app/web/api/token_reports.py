@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from app import clock
 from app.access.scopes import TOKENS_LIST
 from app.infra.db import read_within
-from app.tokens import history, report, report_text, store, success
+from app.tokens import history, report, report_text, success
 from app.web.deps import CurrentCaller
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
@@ -78,9 +78,10 @@ def show_history(
     limit: Annotated[int, Query(ge=1, le=history.MOST)] = 100,
     cursor: Annotated[UUID | None, Query(description="`next` of the page before")] = None,
 ) -> dict[str, Any]:
-    """`next` is the cursor of the following page, null on the last."""
+    """`next` is the cursor of the following page, null on the last. An account that is gone has `removed`: at, by,
+    reason."""
     with read_within(READ_SECONDS) as session:
-        caller.require_account(TOKENS_LIST, store.tenant_of(session, platform, account), platform, account)
-        known = store.load(session, platform, account).account
-        page = history.history(session, known.id, limit=limit, before=cursor)
+        caller.require_account(TOKENS_LIST, history.tenant_of(session, platform, account), platform, account)
+        known = history.find(session, platform, account)
+        page = history.history(session, known.account_id, limit=limit, before=cursor)
     return history.document(known, page)
