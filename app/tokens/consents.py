@@ -15,9 +15,8 @@ from app.catalog import App
 from app.errors import Misconfigured
 from app.infra import signed
 from app.infra.secret import Secret
-from app.tokens import permissions
+from app.tokens import permissions, sealing
 from app.tokens.asking import Asker
-from app.tokens.keyring import keyring
 from app.tokens.provider import Known, ProviderModule, Refused, Tokens, Trouble
 from app.tokens.providers import platforms
 from app.tokens.rows import Account
@@ -93,7 +92,7 @@ def way_of(account: Account) -> Way | Failure:
     if app.client_secret is None and not provider.TRAITS.public:
         return _unavailable("no_client_secret", f"[apps.{app.name}] has no client_secret")
     try:
-        keyring()  # a code is good once: better to find out before
+        sealing.require()  # a code is good once: better to find out before
     except Misconfigured as error:
         return _unavailable("no_token_key", str(error))
     return Way(provider, app)

@@ -14,7 +14,7 @@ from app import catalog, clock
 from app.errors import Conflict, Invalid, NotFound, Problem
 from app.infra.crypto import Damaged, KeyMissing, Keyring, Sealed
 from app.infra.db import UnitOfWork, unit_of_work
-from app.tokens import accounts, envelope, import_rows, store
+from app.tokens import accounts, envelope, import_rows, sealing, store
 from app.tokens.given import Checker, Wanted
 from app.tokens.import_rows import Row
 from app.tokens.keyring import keyring
@@ -77,14 +77,15 @@ def bring_in(
     """
     moment = now or clock.now()
     done = Imported(dry_run)
-    checker, keys = Checker(catalog.current(), moment), keyring()
+    checker = Checker(catalog.current(), moment)
+    sealing.require()
     batch: list[tuple[Row, Wanted]] = []
     for row, wanted in _checked(import_rows.read(raw, content_type), checker, done):
         batch.append((row, wanted))
         if len(batch) == BATCH:
-            _write(batch, keys, done, by=by, replace=replace, now=moment)
+            _write(batch, done, by=by, replace=replace, now=moment)
             batch = []
-    _write(batch, keys, done, by=by, replace=replace, now=moment)
+    _write(batch, done, by=by, replace=replace, now=moment)
     return done
 
 
@@ -105,9 +106,7 @@ def _checked(rows: Iterable[Row], checker: Checker, done: Imported) -> Iterator[
         yield row, wanted
 
 
-def _write(
-    batch: Sequence[tuple[Row, Wanted]], keys: Keyring, done: Imported, *, by: str, replace: bool, now: datetime
-) -> None:
+def _write(batch: Sequence[tuple[Row, Wanted]], done: Imported, *, by: str, replace: bool, now: datetime) -> None:
     if not batch:
         return
     counts, rejected = dict.fromkeys(done.counts, 0), []
@@ -117,7 +116,7 @@ def _write(
         for row, wanted in sorted(batch, key=lambda one: one[1].key):
             try:
                 held = stored.get(wanted.key)
-                counts[_one(uow, wanted, held, keys, by=by, replace=replace, dry_run=done.dry_run, now=now)] += 1
+                counts[_one(uow, wanted, held, by=by, replace=replace, dry_run=done.dry_run, now=now)] += 1
             except Invalid as error:
                 rejected.append((row, error.problems))
             except Conflict:
@@ -152,7 +151,6 @@ def _one(
     uow: UnitOfWork,
     wanted: Wanted,
     stored: _Stored | None,
-    keys: Keyring,
     *,
     by: str,
     replace: bool,
@@ -167,7 +165,7 @@ def _one(
     held = stored.held
     if held.account.tenant != wanted.tenant:
         raise _wrong("tenant", "is not the one that the account has here")
-    what = _what(wanted, stored, keys, replace=replace)
+    what = _what(wanted, stored, replace=replace)
     if dry_run or (what == UNCHANGED and not replace):
         return what
     held = accounts.locked(uow, held.account)
@@ -181,13 +179,14 @@ def _one(
     return what
 
 
-def _what(wanted: Wanted, stored: _Stored, keys: Keyring, *, replace: bool) -> str:
+def _what(wanted: Wanted, stored: _Stored, *, replace: bool) -> str:
     """What would become of the token. Raises Invalid where it may not take the place of the stored one."""
     tokens = wanted.tokens
     if tokens is None:
         return UNCHANGED
     if stored.held.access is None:
         return CONNECTED
+    keys = keyring()
     try:
         if _is_same(tokens, stored.held, keys):
             return UNCHANGED

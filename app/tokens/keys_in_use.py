@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -75,16 +75,17 @@ class Use:
         }
 
 
-def read(session: Session, keys: Keyring, now: datetime) -> list[Use]:
-    """Every key at hand in its order, then those that are missing."""
+def read(session: Session, keys: Keyring | None, now: datetime) -> list[Use]:
+    """Every key at hand in its order, then those that are missing; without any, all that are needed."""
     rows = {row.key_id: row for row in session.execute(text(_IN_USE), {"now": now})}
-    ids = [*keys.ids, *(key_id for key_id in rows if key_id not in keys.ids)]
-    return [_use(key_id, rows.get(key_id), keys) for key_id in ids]
+    here = () if keys is None else keys.ids
+    ids = [*here, *(key_id for key_id in rows if key_id not in here)]
+    return [_use(key_id, rows.get(key_id), here) for key_id in ids]
 
 
-def _use(key_id: str, row: Any, keys: Keyring) -> Use:
+def _use(key_id: str, row: Any, here: Sequence[str]) -> Use:
     present, previous, logins = (0, 0, 0) if row is None else (int(row.present), int(row.previous), int(row.logins))
-    return Use(key_id, present, previous, logins, at_hand=key_id in keys.ids, is_primary=key_id == keys.primary)
+    return Use(key_id, present, previous, logins, at_hand=key_id in here, is_primary=key_id in here[:1])
 
 
 def watch(now: datetime) -> dict[str, str]:
@@ -162,9 +163,10 @@ def fresh(now: datetime, taken: Collection[str] = (), key_id: str | None = None)
     if key_id is not None and (KEY_ID.fullmatch(key_id) is None or key_id in taken):
         message = "is taken" if key_id in taken else "must be 1 to 40 letters, digits, dots and dashes"
         raise Invalid([Problem("id", message)], subject="key")
-    base = f"k{now:%Y%m%d}"
-    names = (base, *(f"{base}-{number}" for number in range(2, 1000)))
-    return crypto.new_key(key_id or next(name for name in names if name not in taken))
+    made = key_id or keyring.new_id(now)
+    while key_id is None and made in taken:
+        made = keyring.new_id(now)
+    return crypto.new_key(made)
 
 
 def write_first(config: Settings, now: datetime, key_id: str | None = None) -> tuple[Path, str]:

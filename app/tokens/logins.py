@@ -19,7 +19,7 @@ from app.infra import ids
 from app.infra.crypto import Sealed
 from app.infra.db import UnitOfWork
 from app.infra.secret import Secret
-from app.tokens import envelope
+from app.tokens import envelope, sealing
 from app.tokens.consents import Outcome
 from app.tokens.keyring import keyring
 from app.tokens.rows import Account
@@ -68,7 +68,7 @@ def begin(uow: UnitOfWork, account: Account, *, pkce: bool, now: datetime, life:
     opened = Opened(*(secrets.token_urlsafe(32) for _ in range(3)))
     sealed = None
     if pkce:
-        sealed = envelope.seal(keyring(), account.place, "verifier", _NO_GENERATION, Secret(opened.verifier))
+        sealed = envelope.seal(sealing.keys(uow), account.place, "verifier", _NO_GENERATION, Secret(opened.verifier))
     uow.execute(
         "INSERT INTO token_connects (id, account_id, state_hash, browser_hash, verifier, key_id, created_at, "
         "expires_at) VALUES (:id, :account, :state, :browser, :verifier, :key_id, :now, :until)",

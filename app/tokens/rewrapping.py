@@ -19,7 +19,7 @@ from app import clock
 from app.infra.crypto import Damaged, KeyMissing, Keyring, Sealed
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
-from app.tokens import envelope, keys_in_use, store
+from app.tokens import envelope, keys_in_use, sealing, store
 from app.tokens.envelope import Field, Place
 from app.tokens.keyring import keyring
 from app.tokens.store import Account
@@ -126,7 +126,9 @@ def run(
 
     Keys that are missing, or wrong, are told of once each. Raises Misconfigured without any key, Transient.
     """
-    moment, keys = now or clock.now(), keyring()
+    moment = now or clock.now()
+    with unit_of_work() as uow:
+        keys = sealing.keys(uow)
     done = Rewrapped(after=after)
     while done.after is not None and not until():
         with unit_of_work() as uow:

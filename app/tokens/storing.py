@@ -9,7 +9,7 @@ from app.errors import NotFound
 from app.infra.crypto import Keyring, Sealed
 from app.infra.db import UnitOfWork
 from app.infra.secret import Secret
-from app.tokens import climbing, envelope, store
+from app.tokens import climbing, envelope, sealing, store
 from app.tokens.core import Grant
 from app.tokens.keyring import keyring
 from app.tokens.provider import Tokens
@@ -39,7 +39,7 @@ def put(
     rules = climbing.rules_of(account)
     if rules is None:
         raise NotFound(f"{account.platform} is no platform whose tokens are kept here")
-    keys = keyring()
+    keys = sealing.keys(uow)
     generation = before.generation + 1
     refresh = tokens.refresh
     if refresh is None and kind == REFRESHED and held.refresh is not None:

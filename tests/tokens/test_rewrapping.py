@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -197,9 +198,10 @@ def test_a_new_key_is_put_first_and_the_others_stay(kept: Ledger, monkeypatch: p
     settings.cache_clear()
     file = home / "token.keys"
     file.write_text(f"# ours\n{OLD}\n")
-    assert keys_in_use.write_first(settings(), NOW) == (file, "k20270301")
-    assert keys_in_use.write_first(settings(), NOW)[1] == "k20270301-2"
-    assert keyring().ids == ("k20270301-2", "k20270301", "k1")
+    made = [keys_in_use.write_first(settings(), NOW) for _ in range(2)]
+    assert {place for place, _ in made} == {file}
+    assert all(re.fullmatch("k20270301-[0-9a-f]{4}", key_id) for _, key_id in made)
+    assert keyring().ids == (made[1][1], made[0][1], "k1")
     assert file.stat().st_mode & 0o777 == 0o600
     with pytest.raises(Invalid, match="is taken"):
         keys_in_use.write_first(settings(), NOW, "k1")

@@ -109,7 +109,7 @@ def bring_in(
 @router.get("/keys", summary="Keys that tokens are sealed with")
 def show_keys(_caller: CurrentCaller) -> dict[str, Any]:
     """How much is sealed with each, and which may go. Ids only."""
-    keys = token_keys.keyring()
+    keys = token_keys.at_hand()
     with read_within(LIST_SECONDS) as session:
         found = keys_in_use.read(session, keys, clock.now())
     return {"keys": [use.document() for use in found]}
