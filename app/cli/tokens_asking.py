@@ -13,16 +13,14 @@ from app.config import settings
 from app.infra.db import read_only, unit_of_work
 from app.infra.plain import plain
 from app.infra.text import storable
-from app.tokens import attending, connect_links, shown, store, sweeping
-from app.tokens.attending import Outcome
+from app.tokens import attending, connect_links, settling, shown, store, sweeping
+from app.tokens.attending import Attended, Outcome
 from app.tokens.given import split
 from app.tokens.provider import Known
 from app.tokens.store import Held
 
 Key = typer.Argument(metavar="PLATFORM/ACCOUNT", help="The platform and its id of the account.")
 By = typer.Option(None, "--by", help="Who does this; default: your login.")
-
-_BAD = frozenset({Outcome.FAILED, Outcome.DEAD, Outcome.LOST})
 
 
 def add_to(tokens: typer.Typer) -> None:
@@ -35,7 +33,9 @@ def add_to(tokens: typer.Typer) -> None:
 def refresh(
     key: str = Key,
     *,
-    wait: bool = typer.Option(False, "--wait", help="Do it here, and say what came of it; exit code 1 if it failed."),
+    wait: bool = typer.Option(
+        False, "--wait", help="Do it here, and say what came of it; exit code 1 without a new token."
+    ),
     by: str | None = By,
     as_json: bool = JsonOption,
 ) -> None:
@@ -62,7 +62,7 @@ def refresh(
     else:
         why = f": {found.reason}" if found.reason else ""
         typer.echo(f"{account.key}: {found.outcome}{why}{f' ({found.detail})' if found.detail else ''}")
-    if found.outcome in _BAD:
+    if not _is_new(found):
         raise typer.Exit(1)
 
 
@@ -88,6 +88,11 @@ def link(key: str = Key, *, as_json: bool = JsonOption) -> None:
     url = connect_links.make(settings(), held.account.id, generation=held.status.generation, now=now)
     life = timedelta(hours=catalog.current().connecting.tokens.link_hours)
     print_json({"url": url, "expires_at": now + life}) if as_json else typer.echo(url)
+
+
+def _is_new(found: Attended) -> bool:
+    """Is there a new token, whoever got it? One that somebody is still at is none yet."""
+    return found.outcome is Outcome.REFRESHED or found.reason == settling.REPLACED
 
 
 def _held(key: str) -> Held:

@@ -22,6 +22,8 @@ YOUNG_SLACK = timedelta(minutes=30)
 TOO_YOUNG = "too_young"
 LIMITED_WAIT = timedelta(minutes=15)
 NOT_EXTENDED = "not_extended"
+REPLACED = "replaced"
+"""While the platform was asked, somebody else stored a newer token."""
 FAILED = "tokens.refresh_failed"
 
 
@@ -69,7 +71,7 @@ def settle(begun: Begun, answer: Answer, *, duration_ms: int | None = None) -> A
         if held.status.generation != begun.held.status.generation:
             if held.status.lease_by == begun.held.status.lease_by:
                 store.save(uow, held.account.id, held.status, store.without_lease(held.status), now=begun.now)
-            return Attended(Outcome.NOTHING, "replaced", generation=held.status.generation)
+            return Attended(Outcome.NOTHING, REPLACED, generation=held.status.generation)
         if isinstance(answer, Granted):
             return _granted(uow, begun, held, answer, duration_ms)
         return _refused(uow, begun, held, answer, duration_ms)

@@ -152,6 +152,19 @@ def test_platforms_are_asked_and_owners_get_a_link(
     assert refused.out.startswith("instagram/1: ")
 
 
+def test_a_refresh_that_gave_no_token_is_exit_code_one(
+    tokens: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens("add", ONE, "--tenant", "acme", "--expires-in", "5000000", "--from", "-", typed=CANARY)
+    use_keys(monkeypatch, NEW)
+    missing = tokens("refresh", ONE, "--wait")
+    assert (missing.code, missing.out[:33]) == (1, "instagram/1: waiting: key_missing")
+    tokens("disable", ONE, "--reason", "over")
+    left = tokens("refresh", ONE, "--wait")
+    assert (left.code, left.out) == (1, "instagram/1: nothing: disabled\n")
+    assert tokens("refresh", ONE, "--wait", "--json").code == 1
+
+
 def test_keys_are_made_shown_changed_and_verified(
     tokens: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
