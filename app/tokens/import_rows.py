@@ -25,6 +25,9 @@ SUFFIXES = {".csv": CSV, ".json": JSON, ".ndjson": LINES, ".jsonl": LINES}
 MOST_ROWS = 100_000
 MOST_BYTES = 67_108_864
 
+SEPARATORS = (",", ";", "\t")
+"""Of a CSV's values; the first one where a line of headings has none."""
+
 _ALIASES = {"external_id": "account"}
 
 
@@ -61,7 +64,7 @@ def read(raw: bytes, content_type: str) -> Iterator[Row]:
 
 def _csv(text: str) -> Iterator[Row]:
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), strict=True))
     except csv.Error:
         raise _invalid("is no CSV: a quote or a line end is where none may be, or a value is far too long") from None
     headings = _headings(lines[0]) if lines else []
@@ -73,6 +76,12 @@ def _csv(text: str) -> Iterator[Row]:
             yield Row(number, problem=Problem("row", f"has {len(line)} values where {len(headings)} belong"))
             continue
         yield Row(number, hidden(dict(zip(headings, line, strict=True))))
+
+
+def _separator(text: str) -> str:
+    """What the line of headings has most of: a spreadsheet writes semicolons where a comma is in numbers."""
+    headings = text.partition("\n")[0]
+    return max(SEPARATORS, key=headings.count)
 
 
 def _headings(line: list[str]) -> list[str]:
@@ -123,9 +132,16 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise _invalid(f"is no JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+        raise _invalid(
+            f"is no JSON: {_without_place(error.msg)} at line {error.lineno}, column {error.colno}"
+        ) from None
     except (RecursionError, ValueError):
         raise _invalid("is no JSON that can be read") from None
+
+
+def _without_place(message: str) -> str:
+    """Some of the parser's messages lead up to the place that follows: "... starting at"."""
+    return message.removesuffix(" at")
 
 
 def _invalid(message: str, where: str = "file") -> Invalid:

@@ -57,6 +57,27 @@ def test_good_rows_of_a_csv_are_kept_and_bad_ones_told_by_row(kept: Ledger) -> N
     assert revealed("11").access.reveal() == f"{CANARY}-11"
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_spreadsheets_own_separators_are_recognised(separator: str) -> None:
+    """With one in a quoted value: an address of a channel may follow another one."""
+    line = GOOD.replace("client-chat:-100", '"client-chat:-100; client-mail:b@example.com"')
+    file = "\ufeff" + "\r\n".join((HEADINGS.replace(",", separator), line.replace(",", separator)))
+    (row,) = read(file.encode(), CSV)
+    assert (row.number, row.problem) == (2, None)
+    assert (row.values["account"], row.values["contacts"]) == ("11", "client-chat:-100; client-mail:b@example.com")
+
+
+def test_broken_json_is_told_with_its_place_once() -> None:
+    for broken, said in (
+        ('[{"tenant": "ac\nme"}]', "is no JSON: Invalid control character at line 1, column 16"),
+        ('[{"tenant": "acme]', "is no JSON: Unterminated string starting at line 1, column 13"),
+        ("[1", "is no JSON: Expecting ',' delimiter at line 1, column 3"),
+    ):
+        with pytest.raises(Invalid) as found:
+            list(read(broken.encode(), JSON))
+        assert [problem.message for problem in found.value.problems] == [said]
+
+
 def test_a_dry_run_says_what_would_be_and_the_same_file_again_changes_nothing(kept: Ledger) -> None:
     rows = [with_token("1"), with_token("2", platform="x", refresh_token="r")]
     assert counts(bring_in(rows, dry_run=True)) == (2, 0, 0, 0, 0)
