@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import typer
 
+from app.catalog import did_you_mean
 from app.cli.limits import figure
 from app.cli.output import print_table
+from app.tokens.providers import platforms
 
 
-def table(found: Sequence[Mapping[str, Any]], *, empty: str) -> None:
+def table(found: Sequence[Mapping[str, Any]], *, now: datetime, empty: str) -> None:
     """Accounts, one a line."""
     print_table(
         ("account", "name", "tenant", "level", "state", "step", "days", "expires", "next", "why"),
@@ -25,13 +28,22 @@ def table(found: Sequence[Mapping[str, Any]], *, empty: str) -> None:
                 one["step"] or None,
                 one["days_remaining"],
                 one["expires_at"],
-                one["next_at"],
+                _next(one["next_at"], now),
                 one["reason"] or None,
             )
             for one in found
         ],
         empty=empty,
     )
+
+
+def none_found(platform: str | None, *, is_filtered: bool) -> str:
+    """What a list without a line says."""
+    if not is_filtered:
+        return "no accounts yet: smm-admin tokens add"
+    if platform is not None and platform not in platforms():
+        return f"there are no such accounts: {platform} is no platform{did_you_mean(platform, platforms())}"
+    return "there are no such accounts"
 
 
 def account(found: Mapping[str, Any]) -> None:
@@ -52,6 +64,10 @@ def limit(one: Mapping[str, Any]) -> str:
     """How much of a limit is used."""
     used, most = (figure(one[name], one["currency"]) for name in ("used", "limit"))
     return f"{one['name']} {used}/{most}"
+
+
+def _next(at: str | None, now: datetime) -> str | None:
+    return at if at is None or datetime.fromisoformat(at) > now else "now"
 
 
 def _lines(name: str, value: Any) -> list[str]:

@@ -58,7 +58,7 @@ def list_accounts(
     as_json: bool = JsonOption,
 ) -> None:
     """Accounts, those that need attention first."""
-    now = clock.now()
+    now, platform = clock.now(), None if platform is None else storable(platform)
     with read_only() as session:
         page = listing.page(session, now=now, tenant=tenant, platform=platform, level=level, search=search, limit=limit)
         apps = apps_state.read_all(session)
@@ -66,7 +66,8 @@ def list_accounts(
     if as_json:
         print_json({"tokens": found, "as_of": page.now, "next": page.following})
         return
-    token_words.table(found, empty="there are no such accounts")
+    is_filtered = any(one is not None for one in (tenant, platform, level, search))
+    token_words.table(found, now=now, empty=token_words.none_found(platform, is_filtered=is_filtered))
     if page.following is not None:
         typer.echo("\nthere are more: name a level, or --limit")
 

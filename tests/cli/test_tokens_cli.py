@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app import clock
 from app.config import settings
 from app.tokens.keyring import keyring
 from tests.cli.conftest import Ran
 from tests.fixtures.answering import Reply, answering
 from tests.health.catalogs import use
 from tests.tokens.keeping import CANARY, CATALOGUE, NEW, OLD, held, revealed, use_keys, with_token
+from tests.tokens.rows import Kept, keep
 
 ONE = "instagram/1"
 LIMITED = """
@@ -53,7 +56,7 @@ def tokens(smm: Callable[..., Ran], home: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_an_account_is_added_with_a_token_from_stdin_and_shown(tokens: Callable[..., Ran]) -> None:
-    assert tokens("list").out == "there are no such accounts\n"
+    assert tokens("list").out == "no accounts yet: smm-admin tokens add\n"
     words = ("--tenant", "acme", "--name", "Acme", "--contact", "client-mail:a@example.com", "--expires-in", "5000000")
     made = tokens("add", ONE, *words, "--from", "-", typed=f"{CANARY}\n")
     assert made.code == 0, made.err
@@ -74,6 +77,19 @@ def test_an_account_is_added_with_a_token_from_stdin_and_shown(tokens: Callable[
     assert tokens("add", ONE, *words[:2]).code == 1
     assert tokens("show", "instagram/2").code == 1
     assert tokens("show", "instagram").code == 2
+
+
+def test_a_list_without_a_line_says_why_and_what_is_due_is_due_now(tokens: Callable[..., Ran]) -> None:
+    near = 'there are no such accounts: instgram is no platform (did you mean "instagram"?)\n'
+    assert tokens("list", "--platform", "instgram").out == near
+    assert tokens("list", "--platform", "instagram").out == "there are no such accounts\n"
+    now = clock.now()
+    keep(
+        Kept("1", token={"expires_at": now + timedelta(days=9), "next_at": now - timedelta(days=2)}),
+        Kept("2", token={"expires_at": now + timedelta(days=50), "next_at": now + timedelta(days=30)}),
+    )
+    due, later = (line.split()[-2] for line in tokens("list").out.splitlines()[1:])
+    assert (due, later) == ("now", clock.iso(now + timedelta(days=30)))
 
 
 def test_arguments_that_are_no_text_are_no_crash(tokens: Callable[..., Ran]) -> None:
