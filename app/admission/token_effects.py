@@ -21,6 +21,8 @@ ENDING = {
     "tokens.removed": "the account was removed",
 }
 """Kinds after which nothing waits any more."""
+_LEFT_ALONE = {"disabled": "tokens.disabled", "removed": "tokens.removed"}
+"""Reasons for which operations go on without a good token."""
 
 
 def follow(uow: UnitOfWork, signal_id: UUID, *, handler: str) -> None:
@@ -32,7 +34,11 @@ def follow(uow: UnitOfWork, signal_id: UUID, *, handler: str) -> None:
     if signal.kind == PAUSED:
         pauses.set_pause(uow, signal.subject, by=HOLDER, reason=reason_of(signal), now=now, effect=EFFECT)
     elif signal.kind in ENDING:
-        pauses.lift(uow, signal.subject, by=HOLDER, now=now, why=ENDING[signal.kind])
+        pauses.lift(uow, signal.subject, by=HOLDER, now=now, why=_why(signal))
+
+
+def _why(signal: Signal) -> str:
+    return ENDING[_LEFT_ALONE.get(str(signal.facts.get("reason")), signal.kind)]
 
 
 def reason_of(signal: Signal) -> str:

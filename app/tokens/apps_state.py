@@ -37,6 +37,19 @@ _UNUSED = """
      ORDER BY t.name FOR UPDATE OF t SKIP LOCKED"""
 
 
+_ABOUT_APP = ("app_refused", "app_missing", "app_incomplete", "misconfigured")
+"""Reasons of an account that are its app's."""
+
+_ACCEPTED = """
+    UPDATE token_status SET reason = '', detail = ''
+     WHERE account_id IN (
+           SELECT s.account_id FROM token_status s JOIN accounts a ON a.id = s.account_id
+            WHERE s.reason = ANY(:reasons) AND s.grant_state = 'good'
+              AND (a.app = :app OR (a.app = '' AND a.platform = :app))
+              FOR UPDATE OF s SKIP LOCKED)"""
+"""Who holds one of the others may wait for the app's row, which is held here; theirs is written by what they do."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppState:
     """A row of token_apps. An app without one has never been in trouble."""
@@ -128,7 +141,7 @@ def answered(uow: UnitOfWork, app: App) -> None:
         return
     found = _lock(uow, app.name)
     _write(uow, AppState(app.name, OK))
-    _tell_over(uow, app, found)
+    _over(uow, app, found)
 
 
 def accepted(uow: UnitOfWork, app: App, *, states: Collection[str]) -> None:
@@ -138,7 +151,7 @@ def accepted(uow: UnitOfWork, app: App, *, states: Collection[str]) -> None:
     found = _lock(uow, app.name)
     if found.state in states:
         _write(uow, AppState(app.name, OK, failures=found.failures))
-        _tell_over(uow, app, found)
+        _over(uow, app, found)
 
 
 def forget_unused(uow: UnitOfWork) -> None:
@@ -180,6 +193,13 @@ def _write(uow: UnitOfWork, state: AppState) -> None:
         failures=state.failures,
         held_until=state.held_until,
     )
+
+
+def _over(uow: UnitOfWork, app: App, before: AppState) -> None:
+    """Also no account says that its app is refused, whenever it is looked at next."""
+    _tell_over(uow, app, before)
+    if before.state == REFUSED:
+        uow.execute(_ACCEPTED, reasons=list(_ABOUT_APP), app=app.name)
 
 
 def _tell_over(uow: UnitOfWork, app: App, before: AppState) -> None:

@@ -123,10 +123,10 @@ def _judged(uow: UnitOfWork, begun: Begun, after: Status, answer: Refused) -> tu
     now, app = begun.now, begun.app
     match answer.trouble:
         case Trouble.DEAD:
-            return replace(after, grant=Grant.DEAD, tried_at=now, wait_until=None), Outcome.DEAD, False
+            return _ended(after, Grant.DEAD, now), Outcome.DEAD, False
         case Trouble.LOST:
             apps_state.failed(uow, app, now=now, lost=True)
-            return replace(after, grant=Grant.LOST, tried_at=now, wait_until=None), Outcome.LOST, False
+            return _ended(after, Grant.LOST, now), Outcome.LOST, False
         case Trouble.TOO_YOUNG if _may_be_young(begun):
             return replace(after, wait_until=now + (answer.retry_after or _until_old(begun))), Outcome.WAITING, False
         case Trouble.APP:
@@ -141,6 +141,10 @@ def _judged(uow: UnitOfWork, begun: Begun, after: Status, answer: Refused) -> tu
             apps_state.odd(uow, app, reason=answer.reason, detail=answer.detail)
     wait = None if answer.retry_after is None else now + answer.retry_after
     return replace(after, wait_until=wait), Outcome.FAILED, True
+
+
+def _ended(status: Status, grant: Grant, now: datetime) -> Status:
+    return replace(status, grant=grant, tried_at=now, failing_since=status.failing_since or now, wait_until=None)
 
 
 def _may_be_young(begun: Begun) -> bool:

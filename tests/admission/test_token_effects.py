@@ -66,6 +66,22 @@ def test_each_of_these_ends_the_wait(scene: Scene, kind: str) -> None:
     assert held() == []
 
 
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("", "there is a good token"),
+        ("removed", "the account was removed"),
+        ("disabled", "the account is disabled: nobody looks after its token"),
+    ],
+)
+def test_it_is_said_why_operations_go_on(scene: Scene, reason: str, why: str) -> None:
+    tell("paused")
+    scene.work()
+    tell("resumed", reason=reason)
+    scene.work()
+    assert [row.facts["why"] for row in scene.signals("pauses.lifted")] == [why]
+
+
 def test_an_older_signal_changes_nothing_and_odd_accounts_are_left_alone(scene: Scene) -> None:
     tell("paused")
     tell("resumed")

@@ -181,6 +181,21 @@ def test_a_wrong_app_secret_is_one_notice_for_all_accounts_and_uses_up_no_try(
     assert len(scene.signals("tokens.app_accepted")) == 1
 
 
+def test_when_an_app_is_accepted_again_none_of_its_accounts_says_otherwise(
+    scene: Scene, instagram: MetaPlatform
+) -> None:
+    due = scene.account(instagram, "anna", age=timedelta(days=55))
+    others = [scene.account(instagram, name, age=timedelta(days=20)) for name in ("bob", "cleo")]
+    instagram.fail(Fault.APP)
+    assert [scene.attend(one, force=True).reason for one in (due, others[0])] == ["app_refused"] * 2
+    scene.ledger.sql("UPDATE token_status SET reason = 'damaged' WHERE account_id = :id", id=others[1].account.id)
+    instagram.heal()
+    scene.after(hours=2)
+    assert scene.attend(due).outcome is Outcome.REFRESHED
+    assert [scene.held(one).status.reason for one in (due, *others)] == ["", "", "damaged"]
+    assert scene.held(others[0]).status.detail == ""
+
+
 def test_a_platform_that_answers_nobody_is_waited_for_before_everybody_has_lost_a_try(
     scene: Scene, instagram: MetaPlatform
 ) -> None:

@@ -12,7 +12,7 @@ from app import clock
 from app.admission import outcomes
 from app.infra.db import unit_of_work
 from app.signals import record
-from app.tokens import noticing
+from app.tokens import giving, noticing
 from app.tokens.core import Grant
 from app.tokens.provider import Known, Refused
 from app.tokens.store import Held
@@ -67,6 +67,9 @@ def test_a_token_that_was_revoked_at_noon_is_noticed_by_the_first_call_that_meet
     assert (after.grant, after.paused) == (Grant.DEAD, True)
     assert [row.subject for row in scene.signals("tokens.paused")] == [anna.account.subject]
     assert noticing.follow(told(anna), scene.now) is None
+    found = giving.decide(scene.held(anna), timedelta(), scene.now)
+    assert found is not None
+    assert (found.state, found.since) == ("dead", scene.now)
 
 
 def test_a_good_token_is_asked_about_once_in_a_few_minutes(scene: Scene, instagram: MetaPlatform, anna: Held) -> None:
