@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+_SEVERAL = frozenset({"arguments", "calls", "figures", "matchers"})
+"""Subjects of bad input that are more than one thing."""
+
 
 class SmmError(Exception):
     """Base of every error the product raises on purpose."""
@@ -64,4 +67,5 @@ class Invalid(Permanent):
     def __init__(self, problems: list[Problem] | tuple[Problem, ...], *, subject: str = "input") -> None:
         self.problems = tuple(problems)
         self.subject = subject
-        super().__init__(f"{subject} is not valid: " + "; ".join(str(problem) for problem in self.problems))
+        verb = "are" if subject in _SEVERAL else "is"
+        super().__init__(f"{subject} {verb} not valid: " + "; ".join(str(problem) for problem in self.problems))

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.catalog import Catalog, Channel
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, Misconfigured, NotFound
 from app.notify import Delivery, Outcome, kinds, outcome_word, resolve, send, test_message
 from app.notify.channel import ChannelModule
 
@@ -41,6 +41,15 @@ def try_out(catalog: Catalog, name: str, *, external_url: str, now: datetime, to
     if not channel.enabled:
         raise Conflict(f"channel {name} is switched off in the catalogue")
     return send(resolve(channel), Delivery(message=test_message(name, external_url, now), to=to))
+
+
+def needs_address(catalog: Catalog, name: str) -> bool:
+    """Has this channel no address of its own? Then one has to be given with each message."""
+    try:
+        resolve(catalog.telling.channels[name]).destination()
+    except Misconfigured:
+        return True
+    return False
 
 
 def outcome_shown(name: str, outcome: Outcome) -> dict[str, Any]:

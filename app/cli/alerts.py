@@ -192,6 +192,8 @@ def try_out(
         took = f" in {outcome.latency_ms:.0f} ms" if outcome.latency_ms is not None else ""
         typer.echo(f"{channel}: {shown['outcome']}{took}{f': {outcome.error}' if outcome.error else ''}")
     if not outcome.delivered:
+        if to is None and channels.needs_address(catalog.current(), channel):
+            typer.echo("name an address for this test: --to ADDRESS", err=True)
         raise typer.Exit(1)
 
 

@@ -27,6 +27,12 @@ url = "{base}/hook/s3cretPartOfTheAddress"
 timeout = 2
 allow = {allow}
 
+[channels.client-mail]
+kind = "email"
+host = "127.0.0.1"
+port = 9
+from = "us@example.com"
+
 [people.ann]
 contacts = [{{channel = "ops"}}]
 
@@ -162,6 +168,9 @@ def test_a_channel_is_tried_out(smm: Smm, pipe: Pipe, server: ChannelServer) -> 
     failed = smm("alerts", "test", "live", "--json")
     assert (failed.code, failed.json["outcome"]) == (1, "transient")
     assert smm("alerts", "test", "nope").code == 1
+    assert failed.err == ""
+    nowhere = smm("alerts", "test", "client-mail")
+    assert (nowhere.code, nowhere.err) == (1, "name an address for this test: --to ADDRESS\n")
 
 
 def test_figures_notifications_and_channels_are_shown(smm: Smm, pipe: Pipe) -> None:
@@ -176,7 +185,12 @@ def test_figures_notifications_and_channels_are_shown(smm: Smm, pipe: Pipe) -> N
     rows = smm("alerts", "notifications", "--state", "delivered", "--channel", "ops", "--json").json["notifications"]
     assert [row["channel"] for row in rows] == ["ops"]
     assert "live" in smm("alerts", "channels").out
-    assert {row["name"] for row in smm("alerts", "channels", "--json").json["channels"]} == {"live", "ops", "pager"}
+    assert {row["name"] for row in smm("alerts", "channels", "--json").json["channels"]} == {
+        "client-mail",
+        "live",
+        "ops",
+        "pager",
+    }
 
 
 def test_who_is_on_call_is_shown_and_taken_over(smm: Smm, pipe: Pipe) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -149,6 +151,8 @@ def test_a_file_is_imported_and_its_bad_rows_are_told(tokens: Callable[..., Ran]
     assert (again.code, again.json["unchanged"]) == (0, 1)
     assert tokens("import", "-").code == 2
     assert tokens("import", str(tmp_path / "accounts.xls")).code == 2
+    lost = tokens("import", str(tmp_path / "lost.csv")).err
+    assert lost == "smm-admin: arguments are not valid: FILE: cannot be read: No such file or directory\n"
 
 
 def test_platforms_are_asked_and_owners_get_a_link(
@@ -201,3 +205,54 @@ def test_keys_are_made_shown_changed_and_verified(
     assert tokens("rewrap", "--wait").out == "1 sealed anew\n"
     assert [line.split()[-1] for line in tokens("keys").out.splitlines()[1:]] == ["no", "yes"]
     assert len(tokens("rewrap").out.strip()) == 36
+
+
+def test_keys_that_are_gone_are_shown_as_missing_and_none_is_made(
+    tokens: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.delenv("SMM_TOKEN_KEYS")
+    settings.cache_clear()
+    assert tokens("keys").out == "there are no keys, and nothing is sealed\n"
+    (home / "token.keys").write_text(OLD)
+    tokens("add", ONE, "--tenant", "acme", "--expires-in", "5000000", "--from", "-", typed=CANARY)
+    (home / "token.keys").unlink()
+    shown = tokens("keys", "--verify")
+    assert (shown.code, shown.out.splitlines()[1].split()[:2]) == (1, ["k1", "no"])
+    assert "there is no key for tokens (k1): set SMM_TOKEN_KEYS" in shown.err
+    assert not (home / "token.keys").exists()
+
+
+def test_a_new_key_has_an_id_that_no_other_has(tokens: Callable[..., Ran]) -> None:
+    ids = {tokens("keygen").out.partition(":")[0] for _ in range(3)}
+    assert len(ids) > 1
+    assert all(re.fullmatch(r"k20\d{6}-[0-9a-f]{4}", one) for one in ids)
+
+
+def test_nothing_is_logged_over_what_rewrap_says(tokens: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens("add", ONE, "--tenant", "acme", "--expires-in", "5000000", "--from", "-", typed=CANARY)
+    use_keys(monkeypatch, NEW)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    failed = tokens("rewrap", "--wait")
+    assert failed.err == "instagram/1: the token: key k1 is missing\n"
+
+
+def test_who_makes_a_link_learns_what_it_is_good_for(
+    tokens: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens("add", "x/7", "--tenant", "acme")
+    made = tokens("link", "x/7")
+    assert (made.code, made.out.count("\n")) == (0, 1)
+    until, cannot, here = made.err.splitlines()
+    assert until.startswith("good until 20")
+    assert "[apps.x] has no client_secret" in cannot
+    assert "which only this host opens: set SMM_PUBLIC_URL" in here
+    monkeypatch.setenv("SMM_PUBLIC_URL", "https://social.example.com")
+    settings.cache_clear()
+    tokens("add", ONE, "--tenant", "acme")
+    assert tokens("link", ONE).err.splitlines()[1:] == [
+        "nobody can log in with it yet: the account names an app that is not there for instagram"
+    ]
+    tokens("disable", ONE, "--reason", "moved")
+    refused = tokens("link", ONE)
+    assert (refused.code, refused.out) == (1, "")
+    assert "instagram/1 is disabled" in refused.err
