@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -73,6 +74,24 @@ def test_who_is_called_at_once_is_more_than_the_team() -> None:
     names = shipped().telling.receivers["critical-accounts"].notify
     assert made.labels["escalate"] == "now"
     assert names == ("receiver:critical", "receiver:connectors", "receiver:head-of-technology")
+
+
+def test_what_is_said_of_a_token_is_true_of_one_that_is_refused_long_before_its_end() -> None:
+    [made] = raised(signal("climbed", ACCOUNT | {"step": "last"}, reason="app_removed", detail="code 190",
+                           **telling.urgency_of(Step.LAST)))  # fmt: skip
+    assert made.annotations["summary"] == "A platform's token ends or is refused: instagram 17 Studio"
+    assert "in time" not in made.annotations["description"]
+    assert "refuses it already" in made.annotations["description"]
+
+
+def test_who_is_told_to_refresh_a_token_sees_what_came_of_it_and_when_operations_stop() -> None:
+    [failed] = raised(signal("refresh_failed", used_up=True))
+    [refused] = raised(signal("app_refused", APP))
+    [near] = climbed(Step.RECONNECT)
+    for made in (failed, refused):
+        assert re.search(r"`smm-admin tokens refresh \S+ --wait`", made.annotations["recommendation"])
+    for made in (failed, near):
+        assert "last day (pause_days)" in made.annotations["impact"]
 
 
 def test_three_failed_tries_escalate_and_two_do_not() -> None:
