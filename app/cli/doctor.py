@@ -7,11 +7,14 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import typer
 
 from app import catalog, clock
+from app.catalog import Catalog
+from app.cli import doctor_running, doctor_tokens
+from app.cli.finding import Finding
 from app.cli.output import JsonOption, print_json
 from app.config import Settings, settings
 from app.errors import Misconfigured, SmmError
@@ -22,16 +25,6 @@ from app.recovery.checks import CHECKS
 
 LEAST_FREE_BYTES = 512 * 1024 * 1024
 SILENT_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at; `advice` says what to do when it is not `ok`."""
-
-    check: str
-    ok: bool
-    detail: str
-    advice: str = ""
 
 
 def register(cli: typer.Typer) -> None:
@@ -47,8 +40,7 @@ def doctor(as_json: bool = JsonOption) -> None:
         print_json({"ok": fine, "findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            advice = f": {finding.advice}" if finding.advice and not finding.ok else ""
-            typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check:<10}  {finding.detail}{advice}")
+            typer.echo(finding.line)
     raise typer.Exit(0 if fine else 1)
 
 
@@ -57,12 +49,17 @@ def examine(config: Settings) -> Iterator[Finding]:
     yield _python()
     yield _packages(config)
     yield _disk(config)
-    yield _catalogue(config)
     running = lock.holder(config) is not None
+    known, file = _catalogue(config)
+    refused = doctor_running.catalogue(config) if running and known is not None else None
+    yield refused or file
     yield from _ports(config, running)
     yield _server("postgres", lambda: readiness.check_postgres(config), "DATABASE_URL")
     yield _server("redis", lambda: readiness.check_redis(config), "REDIS_URL")
-    yield _schema()
+    schema = _schema()
+    yield schema
+    if schema.ok:
+        yield from doctor_tokens.examine(config, known)
     yield from _processes(config, running)
 
 
@@ -101,14 +98,15 @@ def _disk(config: Settings) -> Finding:
     return Finding("disk", free >= LEAST_FREE_BYTES, detail, "make room, or set SMM_HOME to another disk")
 
 
-def _catalogue(config: Settings) -> Finding:
+def _catalogue(config: Settings) -> tuple[Catalog | None, Finding]:
     try:
         found = catalog.load(config.catalog_file, CHECKS)
     except SmmError as error:
-        return Finding("catalogue", False, str(error), "smm-admin config check names every line")
+        return None, Finding("catalogue", False, str(error), "smm-admin config check names every line")
     except OSError as error:
-        return Finding("catalogue", False, f"{config.catalog_file}: {error.strerror}", "set SMM_CATALOG_FILE")
-    return Finding("catalogue", True, f"{len(found.services)} services in {config.catalog_file}")
+        said = f"{config.catalog_file}: {error.strerror}"
+        return None, Finding("catalogue", False, said, "set SMM_CATALOG_FILE")
+    return found, Finding("catalogue", True, f"{len(found.services)} services in {config.catalog_file}")
 
 
 def _ports(config: Settings, running: bool) -> Iterator[Finding]:

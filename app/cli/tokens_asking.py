@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import typer
 
@@ -10,13 +11,16 @@ from app import catalog, clock, jobs
 from app.cli.jobs import who
 from app.cli.output import JsonOption, print_json
 from app.config import settings
+from app.errors import Conflict
 from app.infra.db import read_only, unit_of_work
 from app.infra.plain import plain
 from app.infra.text import storable
-from app.tokens import attending, connect_links, settling, shown, store, sweeping
+from app.tokens import attending, connect_links, consents, settling, shown, store, sweeping
 from app.tokens.attending import Attended, Outcome
+from app.tokens.consents import Failure
 from app.tokens.given import split
 from app.tokens.provider import Known
+from app.tokens.reasons import words
 from app.tokens.store import Held
 
 Key = typer.Argument(metavar="PLATFORM/ACCOUNT", help="The platform and its id of the account.")
@@ -60,7 +64,7 @@ def refresh(
             token = shown.one(session, account.platform, account.external_id, clock.now())
         print_json(plain(found) | {"token": token})
     else:
-        why = f": {found.reason}" if found.reason else ""
+        why = f": {words(found.reason)}" if found.reason else ""
         typer.echo(f"{account.key}: {found.outcome}{why}{f' ({found.detail})' if found.detail else ''}")
     if not _is_new(found):
         raise typer.Exit(1)
@@ -77,7 +81,7 @@ def check(key: str = Key, *, by: str | None = By, as_json: bool = JsonOption) ->
         end = "" if found.expires_at is None else f", until {clock.iso(found.expires_at)}"
         typer.echo(f"{account.key}: accepted{f' as {found.name}' if found.name else ''}{end}")
     else:
-        typer.echo(f"{account.key}: {found.trouble}: {found.reason}{f' ({found.detail})' if found.detail else ''}")
+        typer.echo(f"{account.key}: {found.trouble}: {words(found.reason)}{f' ({found.detail})' if found.detail else ''}")
     if not is_accepted:
         raise typer.Exit(1)
 
@@ -85,9 +89,26 @@ def check(key: str = Key, *, by: str | None = By, as_json: bool = JsonOption) ->
 def link(key: str = Key, *, as_json: bool = JsonOption) -> None:
     """A link with which the account's owner logs in again."""
     held, now = _held(key), clock.now()
+    if held.account.disabled_at is not None:
+        raise Conflict(
+            f"{held.account.key} is disabled, and its link opens nothing: `smm-admin tokens enable` it first"
+        )
     url = connect_links.make(settings(), held.account.id, generation=held.status.generation, now=now)
     life = timedelta(hours=catalog.current().connecting.tokens.link_hours)
     print_json({"url": url, "expires_at": now + life}) if as_json else typer.echo(url)
+    for line in _about_link(held, now + life):
+        typer.echo(line, err=True)
+
+
+def _about_link(held: Held, until: datetime) -> Iterator[str]:
+    """What who sends the link should know; on stderr, so that stdout is the link."""
+    yield f"good until {clock.iso(until)}, or until {held.account.key} is connected"
+    way = consents.way_of(held.account)
+    if isinstance(way, Failure):
+        yield f"nobody can log in with it yet: {way.detail}"
+    problem = connect_links.reach_problem(settings())
+    if problem:
+        yield f"{problem}: {connect_links.REACH}"
 
 
 def _is_new(found: Attended) -> bool:

@@ -22,6 +22,7 @@ from app.health.specs import resolve_all
 from app.health.standing import STALE_AT_LEAST, StackState, stale_after, standing
 from app.jobs import admin
 
+BROKEN = "the catalogue file is broken, the last good one stays in force: "
 NO_CHANNEL = "no alert channel is configured: nobody will be told when something fails"
 
 
@@ -78,7 +79,7 @@ def _catalogue() -> tuple[Catalog | None, list[str]]:
         known, problem = catalog.current(), catalog.problem()
     except Invalid as error:
         return None, [f"there is no usable catalogue: {error}"]
-    return known, [f"the catalogue file is broken, the last good one stays in force: {problem}"] if problem else []
+    return known, [f"{BROKEN}{problem}"] if problem else []
 
 
 def _specs(current: Catalog | None) -> dict[str, Any]:

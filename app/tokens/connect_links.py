@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from app import catalog
@@ -17,6 +19,7 @@ from app.infra import signed
 
 PREFIX = "/connect/"
 PURPOSE = "connect links"
+REACH = "set SMM_PUBLIC_URL to the address that owners reach"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,18 @@ class ConnectLink:
     made_at: datetime
     expires_at: datetime
     token: str = field(repr=False)
+
+
+def reach_problem(config: Settings) -> str:
+    """Why an owner could not open a link: it leads to this host itself. Empty where that is not to be seen."""
+    host = urlsplit(config.external_url).hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        is_here = host == "localhost" or host.endswith(".localhost")
+    else:
+        is_here = address.is_loopback or address.is_unspecified
+    return f"links for owners begin with {config.external_url}, which only this host opens" if is_here else ""
 
 
 def make(config: Settings, account_id: UUID, *, generation: int, now: datetime) -> str:
