@@ -6,11 +6,14 @@ from typing import Any
 from uuid import UUID
 
 from app import clock, jobs
+from app.infra.logging import get_logger
 from app.tokens import keys_in_use, rewrapping
 from tasks.base import JobContext, job
 
 SECONDS = 60.0
 """Of one step: a longer run goes on in a job of its own."""
+
+log = get_logger(__name__)
 
 
 @job(rewrapping.REWRAP)
@@ -30,6 +33,8 @@ def rewrap(
         return clock.monotonic() > ends
 
     done = rewrapping.run(by=by, after=after, until=is_over)
+    for one in done.stuck:
+        log.warning("a token does not open", account=one.account, key=one.key_id, why=one.reason, part=one.part)
     found = done.document() | {"unreadable": [one.document() for one in done.stuck[:20]]}
     rewrapped += done.accounts
     unreadable += done.stuck_count

@@ -53,10 +53,10 @@ def show_keys(
     as_json: bool = JsonOption,
 ) -> None:
     """Keys at hand and in use: how much is sealed with each, and which may go."""
-    keys = keyring.keyring()
+    keys = keyring.at_hand()
     with read_only() as session:
         uses = keys_in_use.read(session, keys, clock.now())
-    stuck = rewrapping.find_unreadable() if verify else []
+    stuck = rewrapping.find_unreadable() if verify and keys is not None else []
     if as_json:
         document = {"keys": [use.document() for use in uses]}
         print_json(document | ({"unreadable": [one.document() for one in stuck]} if verify else {}))
@@ -67,10 +67,12 @@ def show_keys(
                 (use.key_id, use.at_hand, use.is_primary, use.present, use.previous, use.logins, use.may_go)
                 for use in uses
             ],
-            empty="there are no keys",
+            empty="there are no keys, and nothing is sealed",
         )
         for line in rewrapping.words(stuck):
             typer.echo(line, err=True)
+    if keys is None and uses:
+        typer.echo(keyring.missing(settings(), [use.key_id for use in uses]), err=True)
     if stuck or not all(use.at_hand for use in uses):
         raise typer.Exit(1)
 

@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 from app import clock
 from app.infra.crypto import Damaged, KeyMissing, Keyring, Sealed
 from app.infra.db import UnitOfWork, read_only, unit_of_work
-from app.infra.logging import get_logger
 from app.tokens import envelope, keys_in_use, sealing, store
 from app.tokens.envelope import Field, Place
 from app.tokens.keyring import keyring
@@ -32,8 +31,6 @@ MOST_NAMED = 1000
 START = UUID(int=0)
 PRESENT, PREVIOUS, LOGIN = "present", "previous", "login"
 _PART = {PRESENT: "the token", PREVIOUS: "the token before", LOGIN: "a login that was begun"}
-
-log = get_logger(__name__)
 
 _ROWS = """
     SELECT a.id, a.tenant, a.platform, a.external_id, s.generation, s.access, s.refresh, s.key_id,
@@ -104,9 +101,6 @@ class Rewrapped:
         self.first.setdefault(stuck.key_id, stuck)
         if len(self.stuck) < MOST_NAMED:
             self.stuck.append(stuck)
-            log.warning(
-                "a token does not open", account=stuck.account, key=stuck.key_id, why=stuck.reason, part=stuck.part
-            )
 
     def document(self) -> dict[str, Any]:
         """JSON-ready."""
