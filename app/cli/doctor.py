@@ -128,14 +128,19 @@ def _server(name: str, check: Callable[[], str], variable: str) -> Finding:
     try:
         return Finding(name, True, f"answers, version {check()}")
     except SmmError as error:
-        return Finding(name, False, str(error), f"start smm-admin up, or set {variable}")
+        return Finding(name, False, str(error), _unless_said(error, f"start smm-admin up, or set {variable}"))
+
+
+def _unless_said(error: SmmError, advice: str) -> str:
+    """Nothing where the error itself says so."""
+    return "" if "start `smm-admin up`" in str(error) else advice
 
 
 def _schema() -> Finding:
     try:
         at, expected = migrate.current(), migrate.head()
     except Misconfigured as error:
-        return Finding("schema", False, str(error), "start smm-admin up")
+        return Finding("schema", False, str(error), _unless_said(error, "start smm-admin up"))
     except SmmError as error:
         return Finding("schema", False, f"unknown: {error}", "see postgres")
     return Finding("schema", at == expected, f"at {at or 'nothing'}, expected {expected}", "smm-admin migrate")

@@ -214,6 +214,9 @@ def test_env_without_servers_says_how_to_get_them(here: Here, home: Path) -> Non
     done = here("env")
     assert done.returncode == 1
     assert "start `smm-admin up`" in said(done)
+    advised = [line for line in here("doctor").stdout.splitlines() if "start `smm-admin up`" in line]
+    assert [line.split()[1] for line in advised] == ["postgres", "redis", "schema"]
+    assert all(line.endswith("is running: start `smm-admin up`") for line in advised), advised
 
 
 def test_doctor_finds_what_is_wrong_and_says_what_to_do(here: Here, database: str, redis_server: str) -> None:
