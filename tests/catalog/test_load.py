@@ -80,7 +80,8 @@ def test_every_common_key_is_read() -> None:
         (
             "[service.x]",
             '4: service: is not known (did you mean "services"?): the catalogue has services, docker, availability,'
-            " recovery, playbooks, modes, limits, operations, http, tenants, budgets, providers, channels, people,"
+            " recovery, playbooks, modes, limits, operations, http, tenants, budgets, providers, tokens, apps,"
+            " channels, people,"
             " teams, rotations, receivers, ladders, alerts, alerting, routing, inhibitions, mutes",
         ),
         ("[services.x]", "4: services.x.kind: is required"),
