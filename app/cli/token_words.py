@@ -12,6 +12,7 @@ from app.catalog import did_you_mean
 from app.cli.limits import figure
 from app.cli.output import print_table
 from app.tokens.providers import platforms
+from app.tokens.reasons import words
 
 
 def table(found: Sequence[Mapping[str, Any]], *, now: datetime, empty: str) -> None:
@@ -29,7 +30,7 @@ def table(found: Sequence[Mapping[str, Any]], *, now: datetime, empty: str) -> N
                 one["days_remaining"],
                 one["expires_at"],
                 _next(one["next_at"], now),
-                one["reason"] or None,
+                words(one["reason"]) or None,
             )
             for one in found
         ],
@@ -74,6 +75,8 @@ def _lines(name: str, value: Any) -> list[str]:
     match value:
         case None | "" | [] | ():
             return []
+        case str() if name == "reason":
+            return [words(value)]
         case bool():
             return ["yes" if value else "no"]
         case list() if name == "contacts":

@@ -16,6 +16,7 @@ from app.tokens import report as reports
 from app.tokens import report_text
 from app.tokens import success as successes
 from app.tokens.given import split
+from app.tokens.reasons import words
 
 Tenant = typer.Option(None, "--tenant", help="Of this tenant alone.")
 
@@ -67,7 +68,7 @@ def success(
     rows = [(one["platform"], one["tries"], one["succeeded"], _percent(one)) for one in found["by_platform"]]
     print_table(headings, rows, empty="")
     if found["by_reason"]:
-        reasons = [(one["reason"] or None, one["outcome"], one["tries"]) for one in found["by_reason"]]
+        reasons = [(words(one["reason"]) or None, one["outcome"], one["tries"]) for one in found["by_reason"]]
         typer.echo()
         print_table(("why not", "outcome", "tries"), reasons, empty="")
 
@@ -89,7 +90,9 @@ def history(
     if known.removed is not None:
         why = f": {known.removed['reason']}" if known.removed["reason"] else ""
         typer.echo(f"{known.key} was removed at {known.removed['at']} by {known.removed['by']}{why}\n")
-    rows = [(one["at"], one["kind"], one["by"], one["reason"] or None, histories.said(one)) for one in page.items]
+    rows = [
+        (one["at"], one["kind"], one["by"], words(one["reason"]) or None, histories.said(one)) for one in page.items
+    ]
     print_table(("at", "what", "by", "why", "facts"), rows, empty=f"nothing has happened to {account}")
     if page.following is not None:
         typer.echo(f"\nthere is more: --before {page.following}")

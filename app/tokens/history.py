@@ -120,8 +120,10 @@ def masked(recipient: str) -> str:
 
 def said(entry: Mapping[str, Any]) -> str:
     """An entry's facts in one line: `expires at 2026-11-20, attempt 1`."""
-    facts = [(name.replace("_", " "), value) for name, value in sorted(entry["facts"].items())]
-    return ", ".join(f"{name} {_plain(value)}" for name, value in facts)
+    facts = {name: value for name, value in sorted(entry["facts"].items()) if value not in ("", None, [])}
+    attempt, of = facts.pop("attempt", None), facts.pop("of", None)
+    tried = [] if not attempt else [f"attempt {attempt}" if of is None else f"attempt {attempt} of {of}"]
+    return ", ".join([*tried, *(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in facts.items())])
 
 
 def _plain(value: object) -> str:

@@ -116,6 +116,7 @@ def test_a_token_is_set_from_a_file_or_stdin_and_never_from_an_argument(
     assert refresh is not None
     assert (refresh.reveal(), held("7", "x").status.scopes) == (f"{CANARY}-refresh", ("tweet.read", "users.read"))
     assert tokens("set", "x/7", "--expires-in", "60", typed=f"{CANARY}-2\n").out.startswith("x/7: ")
+    assert [one["kind"] for one in tokens("history", "x/7", "--json").json["history"]] == ["set", "set", "added"]
     for typed, words in (("", ()), (f"{CANARY}\n" * 3, ()), (CANARY, ("--expires-in", "soon")), ("é", ())):
         assert tokens("set", "x/7", *words, typed=typed).code == 2
     assert tokens("set", "x/7", "--from", str(tmp_path / "none")).code == 2

@@ -51,7 +51,20 @@ def test_without_accounts_it_says_how_to_add_one(page: TestClient) -> None:
 def test_accounts_in_trouble_come_first_below_what_concerns_many(page: TestClient, now: datetime) -> None:
     failing: dict[str, Any] = {"attempts": 3, "reason": "no_answer", "told": "urgent", "failing_since": now - DAY}
     late, fine = kept("late", 2.5, now, **failing), kept("fine", 55, now)
-    keep(late, fine, kept("gone", -1, now, "facebook", grant_state="dead", reason="password_changed", paused=True))
+    keep(
+        late,
+        fine,
+        kept(
+            "gone",
+            -1,
+            now,
+            "facebook",
+            grant_state="dead",
+            reason="password_changed",
+            paused=True,
+            detail="code 190, subcode 460",
+        ),
+    )
     remember([happened(late, "failed", now, "no_answer", duration_ms=9)])
     remember(happened(fine, "refreshed", now, duration_ms=9) for _ in range(3))
     with unit_of_work() as uow:
@@ -60,13 +73,14 @@ def test_accounts_in_trouble_come_first_below_what_concerns_many(page: TestClien
     html = shown(page, "/tokens", "shop")
     text = words(html)
     assert "App facebook: its platform refuses the app (bad secret); its tokens wait" in text
-    assert "Tokens under the key k9 cannot be opened: key missing." in text
+    assert "Tokens under the key k9 cannot be opened: the encryption key is missing." in text
     assert text.index("shop &lt;gone&gt;") < text.index("shop &lt;late&gt;") < text.index("shop &lt;fine&gt;")
-    assert "operations are paused; password changed" in text
+    assert "operations are paused; the owner changed the password <small>code 190, subcode 460</small>" in html
     assert "ended 24 h ago" in text
+    assert 'data-label="left"><span class="num">ended' not in html
     assert "3 of 3" in text
     assert "75 % in 7 days, it should be 95 %" in text
-    assert "instagram 75 % 3 of 4 no answer 1" in text
+    assert "instagram 75 % 3 of 4 the platform did not answer 1" in text
     assert 'href="/tokens/instagram/late"' in html
     assert "<script>" not in html
     assert 'style="' not in html
@@ -103,7 +117,19 @@ def test_one_account_shows_its_ladder_its_story_its_readers_and_its_limits(
     remember(
         [
             happened(late, "connected", now - 57 * DAY, by="person:ann", expires_at=now + 3 * DAY),
-            happened(late, "failed", now - DAY, "no_answer", attempt=3, duration_ms=120, trouble="transient"),
+            happened(
+                late,
+                "failed",
+                now - DAY,
+                "no_answer",
+                attempt=3,
+                of=3,
+                duration_ms=120,
+                trouble="transient",
+                expires_at=now,
+            ),
+            happened(late, "told", now - DAY, step=""),
+            happened(late, "dead", now - DAY, "app_removed", attempt=0, of=3),
         ]
     )
     told = {"account_id": late.id, "climb": 1, "step": "urgent", "tries": 1, "created_at": now, "sent_at": now}
@@ -117,7 +143,7 @@ def test_one_account_shows_its_ladder_its_story_its_readers_and_its_limits(
     ask(client, "post")
     html = shown(page, "/tokens/instagram/acme", "could not be refreshed")
     text = words(html)
-    assert "instagram/acme of acme: no answer" in text
+    assert "instagram/acme of acme: the platform did not answer" in text
     assert "try again 3 of 3 tries failed" in text
     assert 'aria-current="step"> <strong>urgent</strong>' in " ".join(html.split())
     assert "pause operations are paused, and staff is told in 35 h" in text
@@ -125,8 +151,12 @@ def test_one_account_shows_its_ladder_its_story_its_readers_and_its_limits(
     assert "urgent chat …7890 blocked" in text
     assert "poster to &lt;post&gt; given" in text
     assert "posts 1 of 2 50 %" in text
-    assert "failed: no answer attempt 3" in text
+    assert "failed: the platform did not answer attempt 3 of 3, expires at" in text
     assert "connected" in text
+    assert "attempt 0" not in text
+    assert "? told" not in text
+    assert "step" not in text.partition("History")[2]
+    assert "dead: the owner removed the app" in text
     assert "ann@example.com" not in html
     assert "::1" not in html
     assert SEALED.decode() not in html

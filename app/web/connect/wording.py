@@ -50,7 +50,9 @@ _NOTHING = "Nothing was changed."
 EXPIRED = Words("This link has expired", "Ask whoever sent it for a new one.")
 NOT_OURS = Words("This link is not good", "It was not made here, or a part of it is missing.")
 GONE = Words("There is nothing here any more", "The account that this link was for is not looked after here any more.")
-SPENT = Words("It is connected already", "The account was connected after this link was made. There is nothing to do.")
+SPENT = Words(
+    "It is connected already", "The account was connected after this link was made. There is nothing to do.", "ok", "✓"
+)
 STOPPED = Words("This account rests", "Nobody works with it at present, so there is nothing to log in for.")
 AWAY = Words("Not just now", "A part of the system is in trouble. Try again in a minute.")
 NOT_SET_UP = Words("Not just now", "Something is not set up on our side. Try again later.")

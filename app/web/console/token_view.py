@@ -9,15 +9,16 @@ from typing import Any
 
 from app.tokens.core import Ladder, Step
 from app.tokens.history import said
+from app.tokens.reasons import words
 from app.web.console.figures import GLYPHS
 from app.web.console.limits_view import LimitRow, limit_row
 from app.web.console.moments import Moment, moment, parse
-from app.web.console.tokens_view import TokenRow, coming, left, row, tries, words
+from app.web.console.tokens_view import TokenRow, coming, left, row, tries
 
 _SENT = {"sent": "ok", "failed": "bad", "waiting": "warn", "sending": "warn", "dropped": "calm"}
-_TROUBLE = ("failed", "dead", "lost", "paused")
-_GOOD = ("refreshed", "connected", "imported", "resumed", "enabled")
-_FACTS = ("before_expires_at", "duration_ms", "trouble", "of")
+_TROUBLE = ("failed", "dead", "lost", "paused", "login_failed")
+_GOOD = ("refreshed", "connected", "imported", "set", "resumed", "enabled")
+_FACTS = ("before_expires_at", "duration_ms", "trouble")
 """Facts of the history that only programs need."""
 
 
@@ -177,7 +178,8 @@ def _refreshed(ladder: Ladder) -> str:
 def _tried(given: Mapping[str, Any], ladder: Ladder) -> str:
     if given["attempts"]:
         return f"{tries(given['attempts'], ladder.attempts)} tries failed"
-    return f"{ladder.attempts} tries in all, {ladder.retry / timedelta(minutes=1):g} minutes apart"
+    minutes = round(ladder.retry / timedelta(minutes=1), 1)
+    return f"{ladder.attempts} tries in all, {minutes:g} minute{'' if minutes == 1 else 's'} apart"
 
 
 def _told(given: Mapping[str, Any]) -> str:
@@ -253,9 +255,9 @@ def _happened(one: Mapping[str, Any], now: datetime) -> Happened:
     facts = {name: value for name, value in one["facts"].items() if name not in _FACTS}
     return Happened(
         at=moment(one["at"], now),
-        what=one["kind"],
+        what=words(one["kind"]),
         tone=tone,
-        glyph=GLYPHS[tone],
+        glyph="" if tone == "calm" else GLYPHS[tone],
         why=words(one["reason"]),
         facts=said({"facts": facts}),
         by=str(one["by"]).removeprefix("person:"),

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 from app.tokens.apps_state import AppState
 from app.tokens.levels import DISABLED, LEVELS, UNCONNECTED
+from app.tokens.reasons import words
 from app.web.console.charts import share
 from app.web.console.figures import GLYPHS
 from app.web.console.moments import Moment, moment, parse
@@ -59,6 +60,7 @@ class TokenRow:
     tone: str
     glyph: str
     why: str
+    detail: str
     left: str
     width: float | None
     refreshed: Moment
@@ -153,7 +155,7 @@ def row(level: str, given: Mapping[str, Any], now: datetime) -> TokenRow:
     tone = TONES.get(level, "calm")
     expires_at, issued_at = parse(given["expires_at"]), parse(given["issued_at"])
     paused = "operations are paused" if given["paused"] else ""
-    reason = words(given["detail"] or given["reason"])
+    reason = words(given["reason"])
     next_at = parse(given["next_at"])
     is_off = level in (UNCONNECTED, DISABLED)
     return TokenRow(
@@ -165,6 +167,7 @@ def row(level: str, given: Mapping[str, Any], now: datetime) -> TokenRow:
         tone=tone,
         glyph=GLYPHS[tone],
         why="; ".join(part for part in (paused, reason) if part),
+        detail=given["detail"],
         left="-" if is_off else left(expires_at, now),
         width=_width(issued_at, expires_at, now) if not is_off else None,
         refreshed=moment(given["refreshed_at"], now),
@@ -206,11 +209,6 @@ def coming(at: datetime, now: datetime) -> str:
     """`in 3 h`; `now` for what is due."""
     seconds = (at - now).total_seconds()
     return f"in {span(seconds)}" if seconds > 0 else "now"
-
-
-def words(reason: str) -> str:
-    """A reason's word as people write it."""
-    return reason.replace("_", " ") if " " not in reason else reason
 
 
 def percent(of_one: float | None) -> str:
