@@ -48,9 +48,11 @@ def write(uow: UnitOfWork, wanted: Wanted, *, by: str, now: datetime) -> Account
     return account
 
 
-def put(uow: UnitOfWork, account: Account, tokens: Tokens, *, by: str, now: datetime) -> int:
+def put(
+    uow: UnitOfWork, account: Account, tokens: Tokens, *, by: str, now: datetime, kind: str = storing.IMPORTED
+) -> int:
     """Give an account a token that people have; its generation. Raises NotFound, Misconfigured."""
-    return storing.put(uow, locked(uow, account), tokens, kind=storing.IMPORTED, by=by, now=now)
+    return storing.put(uow, locked(uow, account), tokens, kind=kind, by=by, now=now)
 
 
 def set_token(
@@ -58,7 +60,8 @@ def set_token(
 ) -> int:
     """Give an account a token of `given.TOKEN`, whatever it has; its generation. Raises Invalid, NotFound."""
     account = store.load(uow.session, platform, external_id).account
-    return put(uow, account, Checker(catalog.current(), now).token(account.platform, given), by=by, now=now)
+    tokens = Checker(catalog.current(), now).token(account.platform, given)
+    return put(uow, account, tokens, by=by, now=now, kind=storing.SET)
 
 
 def change(

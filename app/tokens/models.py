@@ -107,8 +107,8 @@ class _OfAnAccount:
 class HistoryRow(_OfAnAccount, Base):
     """Something that happened to a token, in the day's partition of its id; `by` is a person, or a part of the system.
 
-    Kinds: added, imported, connected, refreshed, failed, dead, lost, waiting, told, paused, resumed, disabled, enabled,
-    changed, removed, rewrapped.
+    Kinds: added, imported, set (a token by hand), connected, login_failed, refreshed, failed, dead, lost, waiting,
+    told, paused, resumed, disabled, enabled, changed, removed, rewrapped.
     """
 
     __tablename__ = "token_history"

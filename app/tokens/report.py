@@ -39,11 +39,12 @@ ACTIONS: Mapping[str, str] = {
     "connected": "connected",
     "refreshed": "refreshed",
     "imported": "imported",
+    "set": "imported",
     "added": "added",
 }
 """What a kind of the history is called here, the gravest first."""
 
-_RENEWING = ("refreshed", "connected", "imported")
+_RENEWING = ("refreshed", "connected", "imported", "set")
 
 NO_LOOK = "no look was recorded"
 YET_TO_COME = "tenants whose daily look is yet to come are counted as they stand now"

@@ -15,7 +15,9 @@ from app.tokens.keyring import keyring
 from app.tokens.provider import Tokens
 from app.tokens.store import Account, Held, Status
 
-REFRESHED, CONNECTED, IMPORTED = "refreshed", "connected", "imported"
+REFRESHED, CONNECTED, IMPORTED, SET = "refreshed", "connected", "imported", "set"
+_OF_PEOPLE = (IMPORTED, SET)
+"""Of such a token nobody knows when the platform accepted it last."""
 
 
 def put(
@@ -99,8 +101,8 @@ def _renewed(
         issued_at=tokens.issued_at,
         expires_at=tokens.expires_at,
         refresh_expires_at=tokens.refresh_expires_at or (before.refresh_expires_at if same_consent else None),
-        refreshed_at=None if kind == IMPORTED else now,
-        checked_at=None if kind == IMPORTED else now,
+        refreshed_at=None if kind in _OF_PEOPLE else now,
+        checked_at=None if kind in _OF_PEOPLE else now,
     )
 
 
