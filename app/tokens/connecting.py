@@ -14,7 +14,7 @@ from app.infra.crypto import Damaged, KeyMissing
 from app.infra.db import UnitOfWork, read_only, unit_of_work
 from app.infra.logging import get_logger
 from app.infra.secret import Secret
-from app.tokens import apps_state, connect_links, consents, logins, permissions, store, storing
+from app.tokens import apps_state, connect_links, consents, failed_logins, logins, permissions, store, storing
 from app.tokens.connect_links import PREFIX, ConnectLink
 from app.tokens.consents import Consent, Failure, Outcome
 from app.tokens.logins import Login
@@ -30,6 +30,8 @@ _OPEN = timedelta(days=2)
 """How long an alert about a failure may last."""
 _TOLD = frozenset({Outcome.UNAVAILABLE, Outcome.TROUBLE, Outcome.REFUSED, Outcome.WRONG_ACCOUNT, Outcome.INCOMPLETE})
 """Outcomes that staff should know of."""
+_ENDED = {Outcome.EXPIRED: "login_expired", Outcome.OTHER_BROWSER: "other_browser"}
+"""Logins that end before the platform is asked, and why."""
 
 log = get_logger(__name__)
 
@@ -119,6 +121,9 @@ def take(state: str, cookie: str, *, now: datetime) -> Returned | Finished:
     again = _usable_again(link, now)
     with unit_of_work() as uow:
         taken = logins.take(uow, state, browser, now=now)
+        if taken in _ENDED:
+            account = store.load_id(uow.session, logins.account_of(uow, state)).account
+            failed_logins.remember(uow, account, Failure(taken, _ENDED[taken]), by=BY, now=now)
     if isinstance(taken, Login):
         return Returned(taken, again)
     log.info("a login was turned away", outcome=taken.value)
@@ -207,6 +212,7 @@ def _tell(uow: UnitOfWork, account: Account, failure: Failure, *, now: datetime)
         reason=failure.reason,
         detail=failure.detail,
     )
+    failed_logins.remember(uow, account, failure, by=BY, now=now)
     if failure.outcome not in _TOLD:
         return
     if failure.reason not in _failed_lately(uow, account, now, _TELL_AGAIN):

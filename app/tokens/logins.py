@@ -103,6 +103,13 @@ def take(uow: UnitOfWork, state: str, browser: str, *, now: datetime) -> Login |
     return Login(row.id, row.account_id, row.created_at, sealed)
 
 
+def account_of(uow: UnitOfWork, state: str) -> UUID:
+    """Whose login a state is of that `take` knew."""
+    query = "SELECT account_id FROM token_connects WHERE state_hash = :state"
+    found: UUID = uow.execute(query, state=_hash(state)).scalar_one()
+    return found
+
+
 def conclude(uow: UnitOfWork, login_id: UUID, outcome: Outcome) -> Outcome:
     """Write down what came of a login; its verifier is of no more use."""
     uow.execute(

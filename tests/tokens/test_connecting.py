@@ -15,7 +15,7 @@ from app.config import settings
 from app.errors import NotFound
 from app.infra import crypto
 from app.infra.db import read_only, unit_of_work
-from app.tokens import connecting, logins, permissions, retention, store, storing
+from app.tokens import connecting, failed_logins, logins, permissions, retention, store, storing
 from app.tokens.connecting import Begun, Finished, Spent, Stopped
 from app.tokens.consents import Outcome
 from app.tokens.core import Step
@@ -55,6 +55,13 @@ def owner(configure: Callable[..., object]) -> Owner:
 
 def outcome_of(ledger: Ledger) -> list[str]:
     return [row.outcome for row in ledger.sql("SELECT outcome FROM token_connects ORDER BY id")]
+
+
+def failed(ledger: Ledger) -> list[str]:
+    """Why logins failed, as the account's history has it."""
+    return [
+        row.reason for row in ledger.sql("SELECT reason FROM token_history WHERE kind = 'login_failed' ORDER BY id")
+    ]
 
 
 def told(ledger: Ledger, kind: str) -> list[str]:
@@ -143,14 +150,16 @@ def test_another_browser_cannot_finish_and_burns_the_state(
     back = connecting.finish(came["state"], begun.cookie, code=came["code"], now=clock.now())
     assert back.outcome is Outcome.USED
     assert outcome_of(ledger) == ["other_browser"]
+    assert failed(ledger) == ["other_browser"]
     assert owner.held.status.generation == 0
     assert not any(what == "exchange" for what, _ in instagram.calls)
 
 
-def test_a_login_lasts_some_minutes(owner: Owner, instagram: MetaPlatform) -> None:
+def test_a_login_lasts_some_minutes(owner: Owner, instagram: MetaPlatform, ledger: Ledger) -> None:
     link = owner.link()
     late = owner.returns(owner.begins(link), now=clock.now() + 15 * MINUTE)
     assert (late.outcome, late.again) == (Outcome.EXPIRED, link.token)
+    assert failed(ledger) == ["login_expired"]
     assert owner.returns(owner.begins(link), now=clock.now() + 14 * MINUTE).outcome is Outcome.CONNECTED
 
 
@@ -194,6 +203,13 @@ def test_who_says_no_is_asked_again_later(owner: Owner, instagram: MetaPlatform,
     ended = owner.connects(link)
     assert (ended.outcome, ended.again) == (Outcome.CANCELLED, link.token)
     assert told(ledger, connecting.FAILED) == [], "nobody has to do anything"
+    assert owner.connects(link).outcome is Outcome.CANCELLED
+    assert failed(ledger) == ["cancelled"], "the same once in some minutes"
+    later = clock.now() + failed_logins.REST
+    connecting.finish(
+        query_of(owner.begins(link).url)["state"], owner.begun[-1].cookie, error="access_denied", now=later
+    )
+    assert failed(ledger) == ["cancelled"] * 2
     instagram.consents = True
     assert owner.connects(link).outcome is Outcome.CONNECTED
 
