@@ -167,6 +167,8 @@ def test_what_cannot_be_shown_is_said(page: TestClient, now: datetime) -> None:
     elsewhere = words(shown(page, "/tokens/x/a", "is fine"))
     assert "no operation is done on this platform" in elsewhere
     assert "Nothing has happened to it." in elsewhere
-    assert "was never connected" in words(page.get("/tokens/instagram/b").text)
+    unconnected = words(page.get("/tokens/instagram/b").text)
+    assert "was never connected" in unconnected
+    assert "?" not in unconnected
     missing = page.get("/tokens/instagram/NoBody")
     assert (missing.status_code, "There is no account instagram/NoBody." in words(missing.text)) == (404, True)

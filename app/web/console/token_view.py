@@ -10,10 +10,9 @@ from typing import Any
 from app.tokens.core import Ladder, Step
 from app.tokens.history import said
 from app.tokens.reasons import words
-from app.web.console.figures import GLYPHS
 from app.web.console.limits_view import LimitRow, limit_row
 from app.web.console.moments import Moment, moment, parse
-from app.web.console.tokens_view import TokenRow, coming, left, row, tries
+from app.web.console.tokens_view import SIGNS, TokenRow, coming, left, row, tries
 
 _SENT = {"sent": "ok", "failed": "bad", "waiting": "warn", "sending": "warn", "dropped": "calm"}
 _TROUBLE = ("failed", "dead", "lost", "paused", "login_failed")
@@ -234,7 +233,7 @@ def _message(one: Mapping[str, Any], now: datetime) -> Message:
         to=one["recipient"],
         state=one["state"],
         tone=tone,
-        glyph=GLYPHS[tone],
+        glyph=SIGNS[tone],
         at=moment(one["sent_at"] or one["created_at"], now),
         why=", ".join(part for part in (words(one["error"]), repeated) if part),
     )
@@ -257,7 +256,7 @@ def _happened(one: Mapping[str, Any], now: datetime) -> Happened:
         at=moment(one["at"], now),
         what=words(one["kind"]),
         tone=tone,
-        glyph="" if tone == "calm" else GLYPHS[tone],
+        glyph="" if tone == "calm" else SIGNS[tone],
         why=words(one["reason"]),
         facts=said({"facts": facts}),
         by=str(one["by"]).removeprefix("person:"),

@@ -15,6 +15,8 @@ from app.web.console.charts import share
 from app.web.console.figures import GLYPHS
 from app.web.console.moments import Moment, moment, parse
 
+SIGNS = GLYPHS | {"calm": "–"}
+"""Nothing is unknown of an account that is left alone."""
 TONES = {"critical": "bad", "expiring_soon": "warn", "healthy": "ok"}
 _STATES = {
     "good": "good",
@@ -165,7 +167,7 @@ def row(level: str, given: Mapping[str, Any], now: datetime) -> TokenRow:
         tenant=given["tenant"],
         state=_state(level, given["state"]),
         tone=tone,
-        glyph=GLYPHS[tone],
+        glyph=SIGNS[tone],
         why="; ".join(part for part in (paused, reason) if part),
         detail=given["detail"],
         left="-" if is_off else left(expires_at, now),
