@@ -81,7 +81,8 @@ def check(key: str = Key, *, by: str | None = By, as_json: bool = JsonOption) ->
         end = "" if found.expires_at is None else f", until {clock.iso(found.expires_at)}"
         typer.echo(f"{account.key}: accepted{f' as {found.name}' if found.name else ''}{end}")
     else:
-        typer.echo(f"{account.key}: {found.trouble}: {words(found.reason)}{f' ({found.detail})' if found.detail else ''}")
+        detail = f" ({found.detail})" if found.detail else ""
+        typer.echo(f"{account.key}: {found.trouble}: {words(found.reason)}{detail}")
     if not is_accepted:
         raise typer.Exit(1)
 
