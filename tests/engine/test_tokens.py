@@ -119,7 +119,7 @@ def _refreshed(asking: Asking, key: str) -> None:
 def _lost_with_its_worker(stack: Stack, asking: Asking, x: OAuthPlatform) -> None:
     """It has sent the token, and dies while it waits for an answer that nobody else will get."""
     eventually(lambda: x.calls["refresh", "1004"] == 1, within=60, what="1004 is sent")
-    for process in stack.processes("worker-high")[0].children():
+    for process in stack.processes("worker-tokens")[0].children():
         with suppress(psutil.NoSuchProcess):
             process.kill()
     eventually(lambda: _of(asking, "x/1004")["grant"] == "lost", within=90, what="the loss is noticed")
