@@ -23,6 +23,7 @@ MARKER = "canary-"
 
 _CHUNK = 1 << 20
 _PAGES = 200
+_TASKS = 60
 _SERVER = ("SLOWLOG GET 128", "CLIENT LIST")
 _SHORTEST = 7
 _TOO_MANY = 429
@@ -232,8 +233,13 @@ def in_pages(needles: Needles, get: Get, *starts: str) -> list[str]:
 
 
 def in_flower(needles: Needles, get: Get) -> list[str]:
-    """Flower's pages, its lists, and each task that it knows: arguments, results, exceptions and their traces."""
-    tasks = list(_answer(get, "/api/tasks?limit=10000").json())
+    """Flower's pages, its lists of all tasks, and tasks by themselves: arguments, results, exceptions and their traces.
+
+    Of those that are about tokens or failed, the newest: a product that ran for long knows thousands.
+    """
+    known = _answer(get, "/api/tasks?limit=10000").json()
+    telling = [task for task, of in known.items() if "tokens" in str(of.get("name")) or of.get("exception")]
+    tasks = (telling or list(known))[:_TASKS]
     lists = ("/", "/workers", "/tasks", "/broker", "/api/tasks?limit=10000", "/api/workers?refresh=0", "/metrics")
     each = [path for task in tasks for path in (f"/api/task/info/{task}", f"/task/{task}")]
     return [f"Flower, {place}" for place in in_answers(needles, get, [*lists, *each])]
