@@ -20,6 +20,7 @@ from app.infra import ids
 from app.infra.crypto import Keyring
 from app.infra.db import unit_of_work
 from app.infra.secret import Secret
+from app.jobs import relay
 from app.tokens import envelope, sweeping
 from app.tokens.envelope import Place
 from app.tokens.sweeping import decide_all
@@ -97,7 +98,7 @@ def looked_at() -> list[Figure]:
     found = catalog.current()
     with unit_of_work() as uow:
         started = time.perf_counter()
-        rows = list(sweeping._tokens(uow, "UTC", [], []))
+        rows = list(sweeping._tokens(uow, "UTC", [], [], now))
         read = time.perf_counter() - started
         started = time.perf_counter()
         look = decide_all(iter(rows), found, "UTC", now)
@@ -136,10 +137,13 @@ def refreshed(instagram: MetaPlatform) -> list[Figure]:
     with workers():
         started = time.perf_counter()
         ends = started + 600
+        passes = 0
         while sum(refreshed_by.values()) < REFRESHED and time.perf_counter() < ends:
-            passed = time.perf_counter()
-            sweeping.sweep()
-            time.sleep(max(0.0, sweeping.EVERY_SECONDS / 5 - (time.perf_counter() - passed)))
+            if passes % sweeping.EVERY_SECONDS == 0:
+                sweeping.sweep()
+            relay.relay()
+            passes += 1
+            time.sleep(max(0.0, started + passes - time.perf_counter()))
         taken = time.perf_counter() - started
         wait_until(lambda: _stored() == REFRESHED, seconds=60, what="every answer is stored")
     ideal = (REFRESHED - 1) // A_MINUTE * 60.0
