@@ -47,7 +47,7 @@ def test_the_product_watches_itself_and_is_healthy(watched: Watched) -> None:
     services = watched.stack.health()["services"]
     assert set(services) >= {"postgres", "redis", "workers", "beat", "web", "flower", "disk", "memory"}
     assert services["redis"]["memory_mb"] > 0
-    assert services["workers"]["workers"] == 5
+    assert services["workers"]["workers"] == 6
     assert all(queue["workers"] == 1 for queue in services["workers"]["queues"].values())
     assert watched.stack.command("status").returncode == 0
     eventually(lambda: service(watched, "postgres")["connections"] > 0, within=30, what="connections are counted")
