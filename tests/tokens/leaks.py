@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -92,14 +92,11 @@ def in_files(needles: Needles, directory: Path) -> list[str]:
 
 def _file_has(needles: Needles, path: Path) -> bool:
     kept = b""
-    try:
-        with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                if needles.found_in(kept + chunk):
-                    return True
-                kept = chunk[-needles.longest :]
-    except FileNotFoundError:  # gone since it was listed
-        pass
+    with suppress(FileNotFoundError), path.open("rb") as stream:  # it may be gone since it was listed
+        while chunk := stream.read(_CHUNK):
+            if needles.found_in(kept + chunk):
+                return True
+            kept = chunk[-needles.longest :]
     return False
 
 

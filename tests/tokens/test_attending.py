@@ -1,8 +1,7 @@
-"""A token is looked at: refreshed once, given up for a reason, waited for; whatever dies in between."""
+"""A token is looked at: refreshed once, given up for a reason, waited for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -14,49 +13,16 @@ from app.config import settings
 from app.errors import Transient
 from app.infra.crypto import new_key
 from app.infra.db import unit_of_work
-from app.tokens import accounts, apps_state, attending, keys_in_use, provider, settling, store, storing, sweeping
-from app.tokens.asking import Asker
+from app.tokens import apps_state, attending, keys_in_use, provider, settling, store, storing, sweeping
 from app.tokens.core import Grant, Step
 from app.tokens.settling import Outcome
-from app.tokens.store import Held
 from tests.tokens.platforms.meta import GraphError, MetaPlatform
 from tests.tokens.platforms.oauth import OAuthPlatform
 from tests.tokens.platforms.serving import Fault
+from tests.tokens.running import instagram, near_its_end, running, x
 from tests.tokens.scene import Scene
 
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[tuple[MetaPlatform, OAuthPlatform]]:
-    with MetaPlatform("instagram") as instagram, OAuthPlatform("x") as x:
-        yield instagram, x
-
-
-@pytest.fixture
-def instagram(running: tuple[MetaPlatform, OAuthPlatform], scene: Scene) -> MetaPlatform:
-    return _fresh(running, scene)[0]
-
-
-@pytest.fixture
-def x(running: tuple[MetaPlatform, OAuthPlatform], scene: Scene) -> OAuthPlatform:
-    return _fresh(running, scene)[1]
-
-
-def _fresh(running: tuple[MetaPlatform, OAuthPlatform], scene: Scene) -> tuple[MetaPlatform, OAuthPlatform]:
-    instagram = running[0]
-    for one in running:
-        one.heal()
-        one.calls.clear()
-        one.refreshed.clear()
-        one.reused.clear()
-    instagram.accept()
-    scene.catalogue(*running)
-    return running
-
-
-def _near_its_end(scene: Scene, platform: MetaPlatform, days: float = 5.0, *, name: str = "anna") -> Held:
-    """An account whose token has so many days left."""
-    life = timedelta(days=60)
-    return scene.account(platform, name, age=life - timedelta(days=days), life=life)
+__all__ = ["instagram", "running", "x"]
 
 
 def test_a_token_with_ten_days_left_is_refreshed_at_nine_of_the_next_day(scene: Scene, instagram: MetaPlatform) -> None:
@@ -74,7 +40,7 @@ def test_a_token_with_ten_days_left_is_refreshed_at_nine_of_the_next_day(scene: 
 
 
 def test_what_is_told_of_a_refresh_holds_no_token(scene: Scene, instagram: MetaPlatform) -> None:
-    held = _near_its_end(scene, instagram)
+    held = near_its_end(scene, instagram)
     scene.attend(held, force=True)
     [told] = scene.signals("tokens.refreshed")
     assert told.subject == f"account:{held.account.key}"
@@ -86,7 +52,7 @@ def test_what_is_told_of_a_refresh_holds_no_token(scene: Scene, instagram: MetaP
 def test_three_tries_an_hour_apart_then_the_owner_is_asked_and_one_a_day_goes_on(
     scene: Scene, instagram: MetaPlatform
 ) -> None:
-    held = _near_its_end(scene, instagram, days=9)
+    held = near_its_end(scene, instagram, days=9)
     instagram.fail(Fault.ERROR_500)
     tries = []
     for _ in range(4):
@@ -105,7 +71,7 @@ def test_three_tries_an_hour_apart_then_the_owner_is_asked_and_one_a_day_goes_on
 def test_success_ends_the_climb_lets_operations_go_on_and_thanks_who_was_told(
     scene: Scene, instagram: MetaPlatform
 ) -> None:
-    held = _near_its_end(scene, instagram, days=0.5)
+    held = near_its_end(scene, instagram, days=0.5)
     instagram.fail(Fault.ERROR_500)
     assert scene.attend(held).outcome is Outcome.FAILED
     assert (scene.held(held).status.told, scene.held(held).status.paused) == (Step.LAST, True)
@@ -122,7 +88,7 @@ def test_success_ends_the_climb_lets_operations_go_on_and_thanks_who_was_told(
 def test_an_answer_that_wants_a_login_is_told_at_once_and_uses_up_no_try(
     scene: Scene, instagram: MetaPlatform, subcode: int
 ) -> None:
-    held = _near_its_end(scene, instagram, days=9)
+    held = near_its_end(scene, instagram, days=9)
     instagram.revoke("anna", subcode)
     assert scene.attend(held, force=True).outcome is Outcome.DEAD
     after = scene.held(held).status
@@ -145,7 +111,7 @@ def test_a_token_that_is_too_young_waits_and_nobody_hears_of_it(scene: Scene, in
 def test_a_platform_that_never_finds_it_old_enough_is_trouble_like_any_other(
     scene: Scene, instagram: MetaPlatform, issued: str
 ) -> None:
-    held = _near_its_end(scene, instagram, days=9)
+    held = near_its_end(scene, instagram, days=9)
     instagram.refuse(GraphError(100, text="The access token must be at least 24 hours old"))
     scene.ledger.sql(f"UPDATE token_status SET issued_at = {issued}")
     for _ in range(6):
@@ -156,7 +122,7 @@ def test_a_platform_that_never_finds_it_old_enough_is_trouble_like_any_other(
 
 
 def test_a_refresh_that_moves_no_end_is_a_failed_one(scene: Scene, instagram: MetaPlatform) -> None:
-    held = _near_its_end(scene, instagram)
+    held = near_its_end(scene, instagram)
     instagram.life = timedelta(days=5)
     try:
         came = scene.attend(held, force=True)
@@ -265,175 +231,12 @@ def test_an_app_that_is_gone_from_the_catalogue_is_told_at_once(scene: Scene, in
 
 
 def test_nobody_hears_of_a_token_that_only_waits_for_its_turn(scene: Scene, instagram: MetaPlatform) -> None:
-    accounts = [_near_its_end(scene, instagram, days=0.5, name=name) for name in ("anna", "bob")]
+    accounts = [near_its_end(scene, instagram, days=0.5, name=name) for name in ("anna", "bob")]
     scene.rate = 1
     scene.catalogue(instagram)
     came = [scene.attend(one).outcome for one in accounts]
     assert came == [Outcome.REFRESHED, Outcome.WAITING]
     assert scene.signals("tokens.climbed", "tokens.paused") == []
-
-
-def test_two_workers_at_one_token_refresh_it_once(scene: Scene, x: OAuthPlatform) -> None:
-    held = scene.account(x, "anna", age=timedelta(hours=1, minutes=30), life=timedelta(hours=2))
-    x.delay = 0.1
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            came = [found.outcome for found in pool.map(lambda _: scene.attend(held, force=True), range(4))]
-    finally:
-        x.delay = 0.0
-    assert came.count(Outcome.REFRESHED) == 1
-    assert set(came) <= {Outcome.REFRESHED, Outcome.WAITING, Outcome.NOTHING}
-    assert (x.refreshed["anna"], x.reused) == (1, [])
-    assert scene.held(held).status.generation == 2
-
-
-def _die_before_the_answer_is_stored(scene: Scene, held: Held) -> None:
-    """What is left of a worker that was killed between the answer and the commit."""
-    with unit_of_work() as uow:
-        ready = attending._begin(uow, held.account.id, by="dead worker", force=True, now=scene.now)
-    assert not isinstance(ready, settling.Attended)
-    begun = ready.begun
-    answer = begun.rules.provider.refresh(Asker(begun.app, begun.rules.traits, now=scene.now), begun.app, ready.tokens)
-    assert isinstance(answer, provider.Granted)
-
-
-_REFUSING_ONCE = """
-CREATE SEQUENCE refusals;
-CREATE FUNCTION refuse_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-  IF nextval('refusals') = 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END IF; RETURN NEW;
-END $$;
-CREATE TRIGGER refuse_once BEFORE UPDATE ON token_status FOR EACH ROW
-  WHEN (NEW.generation <> OLD.generation) EXECUTE FUNCTION refuse_once()"""
-
-
-def test_an_answer_outlasts_a_database_that_does_not_take_it_at_once(scene: Scene, x: OAuthPlatform) -> None:
-    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
-    scene.ledger.sql(_REFUSING_ONCE)
-    try:
-        assert scene.attend(held).outcome is Outcome.REFRESHED
-    finally:
-        scene.ledger.sql("DROP TRIGGER refuse_once ON token_status")
-        scene.ledger.sql("DROP FUNCTION refuse_once")
-        scene.ledger.sql("DROP SEQUENCE refusals")
-    assert (scene.held(held).status.generation, x.refreshed["anna"]) == (2, 1)
-
-
-def test_a_rotating_token_whose_answer_died_with_its_worker_is_lost_and_told_at_once(
-    scene: Scene, x: OAuthPlatform
-) -> None:
-    held = scene.account(x, "anna", age=timedelta(minutes=30), life=timedelta(hours=2))
-    _die_before_the_answer_is_stored(scene, held)
-    assert scene.attend(held, force=True).reason == "being_refreshed"
-    scene.after(seconds=91)
-    assert [came.outcome for came in scene.sweep()] == [Outcome.LOST]
-    after = scene.held(held).status
-    assert (after.grant, after.reason, after.started_at) == (Grant.LOST, "lost_in_crash", None)
-    assert [step for _, step, _ in scene.messages(held)] == ["reconnect"]
-    assert (x.refreshed["anna"], x.reused) == (1, [])
-
-
-def test_a_token_that_does_not_rotate_is_simply_tried_again_after_a_crash(
-    scene: Scene, instagram: MetaPlatform
-) -> None:
-    held = _near_its_end(scene, instagram)
-    _die_before_the_answer_is_stored(scene, held)
-    scene.after(hours=22)
-    assert [came.outcome for came in scene.sweep()] == [Outcome.REFRESHED]
-    assert instagram.refreshed["anna"] == 2
-    assert scene.messages(held) == []
-
-
-def test_an_account_that_was_disabled_while_its_worker_died_is_looked_after_again(
-    scene: Scene, instagram: MetaPlatform
-) -> None:
-    held = _near_its_end(scene, instagram)
-    _die_before_the_answer_is_stored(scene, held)
-    with unit_of_work() as uow:
-        accounts.disable(uow, "instagram", held.account.external_id, reason="holidays", by="ann", now=scene.now)
-    scene.after(hours=1)
-    with unit_of_work() as uow:
-        accounts.enable(uow, "instagram", held.account.external_id, by="ann", now=scene.now)
-    assert [came.outcome for came in scene.sweep()] == [Outcome.REFRESHED]
-
-
-@pytest.mark.parametrize("wrong", ["next_at", "next_at = NULL, lease_until", "next_at = expires_at, lease_until"])
-def test_a_clock_that_was_wrong_for_a_moment_leaves_nothing_behind(scene: Scene, x: OAuthPlatform, wrong: str) -> None:
-    scene.account(x, "anna", age=timedelta(minutes=10), life=timedelta(hours=2))
-    scene.sweep()
-    scene.ledger.sql(f"UPDATE token_status SET {wrong} = :far", far=scene.now + timedelta(days=3650))
-    scene.ledger.sql("UPDATE token_looks SET due_at = :far", far=scene.now + timedelta(days=3650))
-    for _ in range(3):
-        scene.after(minutes=30)
-        scene.sweep()
-    assert x.refreshed["anna"] == 1
-    assert {
-        row.due_at - scene.now < timedelta(days=1) for row in scene.ledger.sql("SELECT due_at FROM token_looks")
-    } == {True}
-
-
-def test_an_answer_that_comes_after_its_token_was_replaced_says_nothing_about_the_new_one(
-    scene: Scene, x: OAuthPlatform
-) -> None:
-    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
-    with unit_of_work() as uow:
-        ready = attending._begin(uow, held.account.id, by="slow worker", force=True, now=scene.now)
-    assert not isinstance(ready, settling.Attended)
-    with unit_of_work() as uow:
-        found = store.lock(uow, held.account.id)
-        assert found is not None
-        storing.put(uow, found, x.give("anna"), kind=storing.CONNECTED, by="owner", now=scene.now)
-    dead = provider.Refused(provider.Trouble.DEAD, "grant_refused")
-    assert settling.settle(ready.begun, dead).outcome is Outcome.NOTHING
-    assert (scene.held(held).status.grant, scene.held(held).status.generation) == (Grant.GOOD, 2)
-
-
-def test_an_answer_that_comes_after_its_account_was_given_up_is_stored_all_the_same(
-    scene: Scene, x: OAuthPlatform
-) -> None:
-    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
-    with unit_of_work() as uow:
-        ready = attending._begin(uow, held.account.id, by="slow worker", force=True, now=scene.now)
-    assert not isinstance(ready, settling.Attended)
-    begun = ready.begun
-    answer = begun.rules.provider.refresh(Asker(begun.app, begun.rules.traits, now=scene.now), begun.app, ready.tokens)
-    scene.after(minutes=2)
-    assert scene.attend(held).outcome is Outcome.LOST
-    assert settling.settle(begun, answer).outcome is Outcome.REFRESHED
-    after = scene.held(held).status
-    assert (after.grant, after.generation, after.told) == (Grant.GOOD, 2, Step.NONE)
-    scene.after(hours=1, minutes=1)
-    assert scene.attend(held).outcome is Outcome.REFRESHED
-    assert x.reused == []
-
-
-@pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.RESET_AFTER, Fault.TRUNCATED, Fault.NO_TOKEN])
-def test_a_rotating_token_whose_answer_got_lost_on_the_way_is_never_sent_again(
-    scene: Scene, x: OAuthPlatform, fault: Fault
-) -> None:
-    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
-    x.fail(fault, "anna")
-    assert scene.attend(held).outcome is Outcome.LOST
-    x.heal()
-    scene.after(hours=3)
-    scene.sweep()
-    assert (x.calls["refresh", "anna"], x.reused) == (1, [])
-    assert scene.held(held).status.paused
-
-
-def test_a_database_from_yesterday_sends_a_used_token_once_and_asks_for_a_login(scene: Scene, x: OAuthPlatform) -> None:
-    held = scene.account(x, "anna", age=timedelta(minutes=90), life=timedelta(hours=2))
-    [row] = scene.ledger.sql("SELECT * FROM token_status")
-    assert scene.attend(held).outcome is Outcome.REFRESHED
-    scene.ledger.sql(
-        "UPDATE token_status SET generation = :generation, access = :access, refresh = :refresh, "
-        "expires_at = :expires_at, attempts = 0",
-        **{name: getattr(row, name) for name in ("generation", "access", "refresh", "expires_at")},
-    )
-    assert scene.attend(held, force=True).outcome is Outcome.DEAD
-    scene.after(hours=5)
-    scene.sweep()
-    assert x.calls["refresh", "anna"] == 2
-    assert next(step for _, step, _ in scene.messages(held)) == "reconnect"
 
 
 def test_with_the_key_missing_nothing_is_overwritten_and_one_notice_goes_out(
@@ -530,7 +333,7 @@ def test_the_daily_look_counts_all_tokens_and_puts_right_what_waits_for_the_wron
 
 
 def test_a_row_that_somebody_holds_holds_up_nobody_else(scene: Scene, instagram: MetaPlatform) -> None:
-    anna, bob = (_near_its_end(scene, instagram, name=name) for name in ("anna", "bob"))
+    anna, bob = (near_its_end(scene, instagram, name=name) for name in ("anna", "bob"))
     with unit_of_work() as uow:
         store.lock(uow, anna.account.id)
         assert sweeping.sweep(scene.now) == 1
@@ -540,7 +343,7 @@ def test_a_row_that_somebody_holds_holds_up_nobody_else(scene: Scene, instagram:
 
 
 def test_a_daily_look_that_fails_holds_up_nothing_that_is_due(scene: Scene, instagram: MetaPlatform) -> None:
-    held = _near_its_end(scene, instagram, days=10.1)
+    held = near_its_end(scene, instagram, days=10.1)
     scene.sweep()
     scene.at(scene.now.replace(hour=10) + timedelta(days=1))
     scene.ledger.sql("ALTER TABLE token_days ADD CONSTRAINT none CHECK (checked = 0) NOT VALID")
